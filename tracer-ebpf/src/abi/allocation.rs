@@ -1,0 +1,121 @@
+//! Allocation probes: what the attach cookie says about a function, and the counters kept on every hit.
+
+/// Probed functions that have counters of their own.
+pub const MAX_FUNCTIONS: u32 = 256;
+
+/// Size classes of the exact counters: class `k` holds sizes in `[2^(k-1), 2^k)`, class 0 holds size 0.
+/// Sizes of 2^46 bytes and above share the last class.
+pub const SIZE_CLASSES: usize = 48;
+
+/// The size class of an allocation of `size` bytes.
+#[inline(always)]
+pub const fn size_class(size: u64) -> usize {
+    let class = (u64::BITS - size.leading_zeros()) as usize;
+    if class < SIZE_CLASSES { class } else { SIZE_CLASSES - 1 }
+}
+
+/// Exact counters of one function on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionCounters {
+    /// One entry for each size class.
+    pub classes: [ClassCounter; SIZE_CLASSES],
+}
+
+/// Calls and requested bytes of one size class.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassCounter {
+    /// Calls.
+    pub calls: u64,
+    /// Bytes requested by these calls.
+    pub bytes: u64,
+}
+
+/// How a function's arguments give the number of bytes it allocates.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeFrom {
+    /// The first integer argument: `malloc(size)`.
+    Argument0 = 0,
+    /// The second: `realloc(p, size)`, `memalign(alignment, size)`.
+    Argument1 = 1,
+    /// The third: `posix_memalign(&p, alignment, size)`.
+    Argument2 = 2,
+    /// The product of the first two: `calloc(n, size)`. An overflowing product counts as size 0: the call fails.
+    Product01 = 3,
+    /// The product of the second and third: `reallocarray(p, n, size)`.
+    Product12 = 4,
+}
+
+/// Calls that the function hands on to another probed function, and which therefore are left to that one.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delegates {
+    /// None.
+    Never = 0,
+    /// Calls whose first argument is null: glibc's `realloc(NULL, n)` calls `malloc(n)`.
+    NullArgument0 = 1,
+    /// Calls whose first argument is at most 16: glibc's `memalign(8, n)` calls `malloc(n)`.
+    SmallArgument0 = 2,
+    /// Calls whose second argument is at most 16: glibc's `posix_memalign(&p, 16, n)` calls `malloc(n)`.
+    SmallArgument1 = 3,
+}
+
+/// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.
+///
+/// Bits, low to high: function slot (8), [`SizeFrom`] (4), [`Delegates`] (4), stack displacement in 8-byte words (8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookie(pub u64);
+
+impl Cookie {
+    /// Packs a cookie. `displacement` is the distance in bytes from the stack pointer at the probed instruction to the
+    /// return address: 0 at function entry, 8 after one push. It is a multiple of 8, at most 2040.
+    pub const fn new(slot: u8, size: SizeFrom, delegates: Delegates, displacement: u16) -> Self {
+        Self(slot as u64 | (size as u64) << 8 | (delegates as u64) << 12 | ((displacement / 8) as u64 & 0xff) << 16)
+    }
+
+    /// Index into the counters.
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        (self.0 & 0xff) as u32
+    }
+
+    /// The raw [`SizeFrom`].
+    #[inline(always)]
+    pub const fn size_from(self) -> u8 {
+        (self.0 >> 8 & 0xf) as u8
+    }
+
+    /// The raw [`Delegates`].
+    #[inline(always)]
+    pub const fn delegates(self) -> u8 {
+        (self.0 >> 12 & 0xf) as u8
+    }
+
+    /// Bytes between the stack pointer and the return address.
+    #[inline(always)]
+    pub const fn displacement(self) -> u64 {
+        (self.0 >> 16 & 0xff) * 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookie_keeps_its_fields() {
+        let cookie = Cookie::new(255, SizeFrom::Product12, Delegates::SmallArgument1, 2040);
+        assert_eq!(
+            (cookie.slot(), cookie.size_from(), cookie.delegates(), cookie.displacement()),
+            (255, 4, 3, 2040)
+        );
+    }
+
+    #[test]
+    fn size_classes_are_powers_of_two() {
+        assert_eq!([0, 1, 2, 3, 4, 7, 8].map(size_class), [0, 1, 2, 2, 3, 3, 4]);
+        assert_eq!(size_class(u64::MAX), SIZE_CLASSES - 1);
+    }
+}

@@ -1,0 +1,6 @@
+//! Records, maps and limits that both worlds share, one subject a file.
+
+pub mod allocation;
+pub mod process;
+pub mod sample;
+pub mod unwind;

@@ -1,0 +1,3 @@
+//! BPF programs: entry points only.
+#![no_std]
+#![no_main]

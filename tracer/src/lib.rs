@@ -1,0 +1,8 @@
+//! tracer: where does a running process allocate memory?
+//!
+//! The stages, in the order in which data flows: [`target`] (what is this process), [`allocators`] (which functions to
+//! probe), [`unwind`] (tables for the walk in the kernel), [`probe`] (load and attach), [`record`] (ring buffer to samples),
+//! [`symbolize`] (addresses to names), [`recording`] (the file a run leaves), [`estimate`] and [`profile`] (numbers),
+//! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
+
+pub mod recording;
