@@ -1,3 +1,100 @@
 //! BPF programs: entry points only.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod allocation;
+mod atomic;
+mod bits;
+mod events;
+mod maps;
+mod processes;
+mod sampling;
+mod unwind;
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::pt_regs;
+
+/// An allocation function is entered, on every probe: counts exactly, samples now and then.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn allocation(context: *mut c_void) -> u32 {
+    allocation::hit(context.cast::<pt_regs>());
+    0
+}
+
+/// `munmap(address, length)` begins: tables for what goes away must not be used again.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn munmap_enter(context: *mut c_void) -> u32 {
+    processes::munmap_enter(context);
+    0
+}
+
+/// `mremap(address, old length, new length, flags, new address)` begins.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn mremap_enter(context: *mut c_void) -> u32 {
+    processes::mremap_enter(context);
+    0
+}
+
+/// `mmap(address, length, protection, flags, …)` begins: it may replace what is mapped there.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn mmap_enter(context: *mut c_void) -> u32 {
+    processes::mmap_enter(context);
+    0
+}
+
+/// `mprotect(address, length, protection)` begins.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn mprotect_enter(context: *mut c_void) -> u32 {
+    processes::mprotect_enter(context);
+    0
+}
+
+/// `mmap`, `mprotect` or `mremap` has returned: where it made something executable, user space must look.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn mapped_exit(context: *mut c_void) -> u32 {
+    processes::mapped_exit(context);
+    0
+}
+
+/// A task was made (`task:task_newtask`, in the parent).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn task_new(context: *mut c_void) -> u32 {
+    processes::task_new(context);
+    0
+}
+
+/// A process runs another program (`sched:sched_process_exec`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn task_exec(context: *mut c_void) -> u32 {
+    processes::task_exec(context);
+    0
+}
+
+/// A task ends (`sched:sched_process_exit`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn task_exit(context: *mut c_void) -> u32 {
+    processes::task_exit(context);
+    0
+}
+
+/// The programs call GPL-only helpers (`bpf_probe_read_user`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// The verifier rejects what could panic: this is never reached.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,0 +1,111 @@
+//! The hit path: exact counters and the countdown. Nearly every hit ends here, so nothing else belongs here.
+
+use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
+use tracer_ebpf::abi::allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class};
+
+use crate::{
+    atomic, bits,
+    maps::{COUNTDOWN, COUNTERS, SETTINGS},
+    sampling,
+};
+
+/// Handles one hit of an allocation probe.
+#[inline(always)]
+pub fn hit(registers: *mut pt_regs) {
+    // SAFETY: the context of a uprobe program.
+    let cookie = Cookie(unsafe { bpf_get_attach_cookie(registers.cast()) });
+    let Some(settings) = SETTINGS.get(0) else { return };
+    if settings.enabled == 0 {
+        return;
+    }
+    let arguments = Arguments::of(registers);
+    if arguments.delegated(cookie) {
+        return;
+    }
+    let size = arguments.size(cookie);
+    let Some(counters) = COUNTERS.get_ptr_mut(cookie.slot()) else { return };
+    let class = bits::mask::<63>(size_class(size) as u64) as usize;
+    // A class is below SIZE_CLASSES by construction; the verifier only sees the mask.
+    if class >= tracer_ebpf::abi::allocation::SIZE_CLASSES {
+        return;
+    }
+    // Atomic, though per CPU: with full preemption another task may hit between load and store.
+    // SAFETY: both fields lie inside the value, 8-byte aligned, and the value lives as long as the program.
+    unsafe {
+        let class = (&raw mut (*counters).classes).cast::<ClassCounter>().add(class);
+        atomic::add(&raw mut (*class).calls, 1);
+        atomic::add(&raw mut (*class).bytes, size);
+    }
+
+    let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
+    // that is still exponentially distributed: the estimate stays unbiased.
+    let countdown = unsafe { &mut *countdown };
+    if settings.interval != countdown.interval {
+        // The process has no memory: it may start afresh at any moment that does not depend on its own draws.
+        countdown.interval = settings.interval;
+        countdown.remaining = sampling::draw(settings.interval);
+    }
+    let remaining = countdown.remaining;
+    if size < remaining {
+        countdown.remaining = remaining - size;
+        return;
+    }
+    if settings.interval != 0 {
+        if size == 0 {
+            return;
+        }
+        countdown.remaining = sampling::draw(settings.interval);
+    }
+    sampling::allocation(registers, settings, cookie, size);
+}
+
+/// The first three integer arguments (System V ABI).
+struct Arguments {
+    first: u64,
+    second: u64,
+    third: u64,
+}
+
+impl Arguments {
+    #[inline(always)]
+    fn of(registers: *mut pt_regs) -> Self {
+        // SAFETY: the context of a uprobe program is a pt_regs, and these are loads from it at fixed offsets.
+        unsafe { Self { first: (*registers).rdi, second: (*registers).rsi, third: (*registers).rdx } }
+    }
+
+    #[inline(always)]
+    fn delegated(&self, cookie: Cookie) -> bool {
+        match cookie.delegates() {
+            d if d == Delegates::NullArgument0 as u8 => self.first == 0,
+            d if d == Delegates::SmallArgument0 as u8 => self.first <= 16,
+            d if d == Delegates::SmallArgument1 as u8 => self.second <= 16,
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn size(&self, cookie: Cookie) -> u64 {
+        match cookie.size_from() {
+            s if s == SizeFrom::Argument0 as u8 => self.first,
+            s if s == SizeFrom::Argument1 as u8 => self.second,
+            s if s == SizeFrom::Argument2 as u8 => self.third,
+            s if s == SizeFrom::Product01 as u8 => product(self.first, self.second),
+            s if s == SizeFrom::Product12 as u8 => product(self.second, self.third),
+            _ => 0,
+        }
+    }
+}
+
+/// `a * b`, or 0 where that needs more than 64 bits: such a call fails. By halves, since BPF has no wide product.
+#[inline(always)]
+fn product(a: u64, b: u64) -> u64 {
+    let (small, large) = if a < b { (a, b) } else { (b, a) };
+    if small >> 32 != 0 {
+        return 0;
+    }
+    let high = small * (large >> 32);
+    let low = small * (large & 0xffff_ffff);
+    let sum = high + (low >> 32);
+    if sum >> 32 != 0 { 0 } else { sum << 32 | low & 0xffff_ffff }
+}

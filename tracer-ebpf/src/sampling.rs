@@ -1,0 +1,87 @@
+//! What happens on the hits that are chosen: draw the next, take the stack, hand it over.
+
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_prandom_u32, bpf_ktime_get_ns},
+};
+use tracer_ebpf::abi::{
+    allocation::Cookie,
+    exponential::exponential,
+    sample::{MAX_FRAMES, RecordKind, Sample},
+    settings::{Loss, Settings},
+};
+
+use crate::{
+    atomic, bits, events,
+    maps::{SCRATCH, SCRATCH_SLOTS, Scratch, count_loss},
+    unwind,
+};
+
+/// Bytes to the next sampled one.
+#[inline(always)]
+pub fn draw(interval: u64) -> u64 {
+    if interval == 0 {
+        return 0;
+    }
+    // SAFETY: helpers without arguments.
+    let random = unsafe { (bpf_get_prandom_u32() as u64) << 32 | bpf_get_prandom_u32() as u64 };
+    exponential(random, interval)
+}
+
+/// Records the stack of an allocation that was chosen.
+#[inline(always)]
+pub fn allocation(registers: *mut pt_regs, settings: &Settings, cookie: Cookie, size: u64) {
+    let Some(scratch) = claim() else {
+        count_loss(Loss::ScratchBusy);
+        return;
+    };
+    // SAFETY: the context of a uprobe program; loads at fixed offsets.
+    let (ip, sp, bp) = unsafe { ((*registers).rip, (*registers).rsp, (*registers).rbp) };
+    // SAFETY: the claimed slot is this program's alone until `release`.
+    let memory = unsafe { &mut *scratch };
+    memory.sample.function = cookie.slot();
+    memory.sample.size = size;
+    memory.sample.interval = settings.interval;
+    memory.ip = ip;
+    memory.sp = sp;
+    memory.bp = bp;
+    unwind::walk(scratch, settings, Some(cookie.displacement()));
+    submit(scratch, settings);
+}
+
+/// Completes the header, writes the record and gives the scratch slot back.
+#[inline(always)]
+fn submit(scratch: *mut Scratch, settings: &Settings) {
+    // SAFETY: the claimed slot.
+    let memory = unsafe { &mut *scratch };
+    // SAFETY: helper without arguments.
+    memory.sample.time_ns = unsafe { bpf_ktime_get_ns() };
+    let ids = bpf_get_current_pid_tgid();
+    memory.sample.kind = RecordKind::Sample as u32;
+    memory.sample.process = (ids >> 32) as u32;
+    memory.sample.thread = ids as u32;
+    memory.sample.thread_name = bpf_get_current_comm().unwrap_or([0; 16]);
+    let frames = bits::mask::<{ 2 * MAX_FRAMES as u64 - 1 }>(memory.sample.frame_count as u64);
+    let frames = if frames > MAX_FRAMES as u64 { MAX_FRAMES as u64 } else { frames };
+    let length = size_of::<Sample>() as u64 + frames * 8;
+    if !events::output(scratch.cast(), length, settings) {
+        count_loss(Loss::RingFull);
+    }
+    // SAFETY: aligned, inside the value.
+    unsafe { (&raw mut (*scratch).busy).write_volatile(0) };
+}
+
+/// A free scratch slot of this CPU.
+#[inline(always)]
+fn claim() -> Option<*mut Scratch> {
+    let mut slot = 0;
+    while slot < SCRATCH_SLOTS {
+        let scratch = SCRATCH.get_ptr_mut(slot)?;
+        // SAFETY: aligned, inside the value, which lives as long as the program.
+        if unsafe { atomic::exchange(&raw mut (*scratch).busy, 1) } == 0 {
+            return Some(scratch);
+        }
+        slot += 1;
+    }
+    None
+}

@@ -1,0 +1,12 @@
+//! The kernel side: load the BPF object, attach it, feed it tables, and take it away again by dropping it.
+
+pub mod counters;
+pub mod multi;
+pub mod programs;
+pub mod tables;
+pub mod tracepoint;
+pub mod uprobes;
+pub mod value;
+
+/// The BPF object that `cargo xtask build-ebpf` made of `tracer-ebpf`.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tracer.bpf.o");

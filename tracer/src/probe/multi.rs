@@ -1,0 +1,198 @@
+//! Uprobe links for many functions at once (`BPF_TRACE_UPROBE_MULTI`, Linux 6.6), which aya 0.14 cannot load or attach.
+//!
+//! All functions of a module attach and detach in one system call, and the target does not stall while they go: closing a
+//! perf-event uprobe stops a thread of the target for milliseconds, see ARCHITECTURE.md, "Cost".
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    path::Path,
+};
+
+use aya_obj::{
+    Object,
+    btf::BtfFeatures,
+    generated::{bpf_attach_type::BPF_TRACE_UPROBE_MULTI, bpf_attr, bpf_cmd, bpf_prog_type::BPF_PROG_TYPE_KPROBE},
+};
+
+/// Why a program for multi links could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MultiError {
+    /// The object cannot be read: a bug in the build.
+    #[error("the BPF object is unusable: {0}")]
+    Object(String),
+    /// The kernel refuses it.
+    #[error("{call} failed: {source}{}", if log.is_empty() { String::new() } else { format!("\nverifier log:\n{log}") })]
+    Kernel {
+        /// The `bpf(2)` command.
+        call: &'static str,
+        /// Its error.
+        source: io::Error,
+        /// What the verifier said.
+        log: String,
+    },
+    /// A path holds a zero byte.
+    #[error("path holds a zero byte")]
+    Path,
+}
+
+/// A loaded uprobe program that attaches by multi links.
+#[derive(Debug)]
+pub struct MultiProgram {
+    fd: OwnedFd,
+}
+
+/// One probe: where, and what the program is told when it is hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Offset in the file of the instruction that carries the breakpoint.
+    pub file_offset: u64,
+    /// Attach cookie.
+    pub cookie: u64,
+}
+
+impl MultiProgram {
+    /// Loads the program `name` of `object` over existing maps.
+    ///
+    /// # Errors
+    /// [`MultiError::Kernel`] with EINVAL where the kernel has no multi links.
+    pub fn load<'a>(
+        object: &[u8],
+        name: &str,
+        maps: impl Fn(&str) -> Option<BorrowedFd<'a>>,
+    ) -> Result<Self, MultiError> {
+        let broken = |error: &dyn std::fmt::Display| MultiError::Object(error.to_string());
+        let mut object = Object::parse(object).map_err(|e| broken(&e))?;
+        let features = BtfFeatures::new(true, true, true, true, true, true, true, true);
+        let btf = object
+            .fixup_and_sanitize_btf(&features)
+            .map_err(|e| broken(&e))?
+            .ok_or_else(|| broken(&"no BTF"))?
+            .to_bytes();
+        let btf = load_btf(&btf)?;
+        let descriptions: Vec<_> = object.maps.iter().map(|(name, map)| (name.clone(), map.clone())).collect();
+        let mut fds = Vec::with_capacity(descriptions.len());
+        for (name, _) in &descriptions {
+            fds.push(maps(name).ok_or_else(|| broken(&format!("no map {name}")))?.as_raw_fd());
+        }
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        let maps = descriptions.iter().zip(fds).map(|((name, map), fd)| (name.as_str(), fd, map));
+        object.relocate_maps(maps, &sections).map_err(|e| broken(&e))?;
+        object.relocate_calls(&sections).map_err(|e| broken(&e))?;
+        let program = object.programs.get(name).ok_or_else(|| broken(&format!("no program {name}")))?;
+        let function =
+            object.functions.get(&program.function_key()).ok_or_else(|| broken(&format!("no function {name}")))?;
+        let fd = load_program(name, function, &program.license, &btf)?;
+        Ok(Self { fd })
+    }
+
+    /// Attaches to all `points` of the file at `path` (which the kernel resolves now and no more), for the threads of `pid`
+    /// or, without one, for every process. Closing the descriptor detaches.
+    ///
+    /// # Errors
+    /// What the kernel says: ENOENT for a missing file, ESRCH for a missing process, EINVAL without multi links.
+    pub fn attach(&self, path: &Path, points: &[Point], pid: Option<u32>) -> Result<OwnedFd, MultiError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| MultiError::Path)?;
+        let offsets: Vec<u64> = points.iter().map(|point| point.file_offset).collect();
+        let cookies: Vec<u64> = points.iter().map(|point| point.cookie).collect();
+        let mut attribute = zeroed_attribute();
+        // SAFETY: every field of the union is plain data.
+        let link = unsafe { &mut attribute.link_create };
+        link.__bindgen_anon_1.prog_fd = self.fd.as_raw_fd() as u32;
+        link.attach_type = BPF_TRACE_UPROBE_MULTI as u32;
+        // SAFETY: as above.
+        let multi = unsafe { &mut link.__bindgen_anon_3.uprobe_multi };
+        multi.path = path.as_ptr() as u64;
+        multi.offsets = offsets.as_ptr() as u64;
+        multi.cookies = cookies.as_ptr() as u64;
+        multi.cnt = points.len() as u32;
+        multi.pid = pid.unwrap_or(0);
+        bpf(bpf_cmd::BPF_LINK_CREATE, &mut attribute).map_err(|source| MultiError::Kernel {
+            call: "BPF_LINK_CREATE",
+            source,
+            log: String::new(),
+        })
+    }
+}
+
+/// Bytes that the verifier may say.
+const LOG_BYTES: usize = 1 << 20;
+
+fn load_program(
+    name: &str,
+    function: &aya_obj::Function,
+    license: &std::ffi::CStr,
+    btf: &OwnedFd,
+) -> Result<OwnedFd, MultiError> {
+    let functions = function.func_info.func_info_bytes();
+    let lines = function.line_info.line_info_bytes();
+    let mut log = Vec::new();
+    // Without a log first: writing it makes loading many times slower.
+    loop {
+        let mut attribute = zeroed_attribute();
+        // SAFETY: every field of the union is plain data.
+        let load = unsafe { &mut attribute.__bindgen_anon_3 };
+        load.prog_type = BPF_PROG_TYPE_KPROBE as u32;
+        load.expected_attach_type = BPF_TRACE_UPROBE_MULTI as u32;
+        load.insns = function.instructions.as_ptr() as u64;
+        load.insn_cnt = function.instructions.len() as u32;
+        load.license = license.as_ptr() as u64;
+        load.prog_btf_fd = btf.as_raw_fd() as u32;
+        load.func_info = functions.as_ptr() as u64;
+        load.func_info_cnt = function.func_info.len() as u32;
+        load.func_info_rec_size = function.func_info_rec_size as u32;
+        load.line_info = lines.as_ptr() as u64;
+        load.line_info_cnt = function.line_info.len() as u32;
+        load.line_info_rec_size = function.line_info_rec_size as u32;
+        for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(15)) {
+            *to = from as std::ffi::c_char;
+        }
+        if !log.is_empty() {
+            load.log_level = 1;
+            load.log_buf = log.as_mut_ptr() as u64;
+            load.log_size = log.len() as u32;
+        }
+        match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attribute) {
+            Ok(fd) => return Ok(fd),
+            Err(_) if log.is_empty() => log = vec![0u8; LOG_BYTES],
+            Err(source) => {
+                let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+                let log = String::from_utf8_lossy(&log[..end]).into_owned();
+                return Err(MultiError::Kernel { call: "BPF_PROG_LOAD", source, log });
+            }
+        }
+    }
+}
+
+fn load_btf(bytes: &[u8]) -> Result<OwnedFd, MultiError> {
+    let mut attribute = zeroed_attribute();
+    // SAFETY: every field of the union is plain data.
+    let load = unsafe { &mut attribute.__bindgen_anon_7 };
+    load.btf = bytes.as_ptr() as u64;
+    load.btf_size = bytes.len() as u32;
+    bpf(bpf_cmd::BPF_BTF_LOAD, &mut attribute).map_err(|source| MultiError::Kernel {
+        call: "BPF_BTF_LOAD",
+        source,
+        log: String::new(),
+    })
+}
+
+fn zeroed_attribute() -> bpf_attr {
+    // SAFETY: a union of plain data; the kernel wants unused bytes to be zero.
+    unsafe { std::mem::zeroed() }
+}
+
+/// A `bpf(2)` command that returns a descriptor.
+fn bpf(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: the attribute lives through the call, and what it points to lives in the callers' frames.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_mut(attribute), size_of::<bpf_attr>())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the command returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
+}

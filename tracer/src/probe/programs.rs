@@ -1,0 +1,165 @@
+//! The loaded BPF object: maps, tracepoint programs, allocation program.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{ProgramError, TracePoint},
+};
+use tracer_ebpf::abi::{allocation::FunctionCounters, process::Process, settings::Settings, unwind::Rule};
+
+use super::{
+    OBJECT,
+    multi::{MultiError, MultiProgram},
+    tracepoint::{Tracefs, TracepointLink},
+    value::{Shard, Value},
+};
+
+/// Why the kernel side could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The object or its maps.
+    #[error("loading the BPF object failed: {0}")]
+    Object(#[from] EbpfError),
+    /// A map.
+    #[error("BPF map: {0}")]
+    Map(#[from] MapError),
+    /// A program.
+    #[error("loading the BPF program {name} failed: {source}")]
+    Program {
+        /// The program.
+        name: &'static str,
+        /// What aya or the kernel said.
+        source: Box<ProgramError>,
+    },
+    /// The allocation program.
+    #[error("loading the allocation program failed: {0}")]
+    Allocation(#[from] MultiError),
+    /// tracefs cannot be opened.
+    #[error("cannot open tracefs (needs CAP_SYS_ADMIN and CONFIG_FTRACE): {0}")]
+    Tracefs(io::Error),
+    /// A tracepoint.
+    #[error("cannot attach to the kernel tracepoint {category}:{name}: {source}")]
+    Tracepoint {
+        /// Its category.
+        category: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// What the programs run with.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// See [`Settings`].
+    pub settings: Settings,
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+}
+
+/// The loaded programs. Dropping them detaches everything and frees all kernel memory.
+pub struct Programs {
+    /// The maps, each under its name in `tracer-ebpf/src/maps.rs`.
+    pub maps: Maps,
+    pub(super) ebpf: Ebpf,
+    pub(super) multi: Result<MultiProgram, MultiError>,
+    _tracepoints: Vec<TracepointLink>,
+}
+
+/// The maps that user space uses.
+#[expect(missing_docs, reason = "documented where they are defined, in tracer-ebpf/src/maps.rs")]
+pub struct Maps {
+    pub settings: Array<MapData, Value<Settings>>,
+    pub counters: PerCpuArray<MapData, Value<FunctionCounters>>,
+    pub losses: PerCpuArray<MapData, u64>,
+    pub processes: HashMap<MapData, u32, Value<Process>>,
+    pub removals: HashMap<MapData, u32, u64>,
+    pub rules: Array<MapData, Value<Rule>>,
+    pub shards: ArrayOfMaps<MapData, Array<MapData, Value<Shard>>>,
+    pub events: Option<RingBuf<MapData>>,
+}
+
+/// Programs that follow what happens to processes, and where they attach.
+const TRACEPOINTS: [(&str, &str, &str); 10] = [
+    ("munmap_enter", "syscalls", "sys_enter_munmap"),
+    ("mremap_enter", "syscalls", "sys_enter_mremap"),
+    ("mmap_enter", "syscalls", "sys_enter_mmap"),
+    ("mprotect_enter", "syscalls", "sys_enter_mprotect"),
+    ("mapped_exit", "syscalls", "sys_exit_mmap"),
+    ("mapped_exit", "syscalls", "sys_exit_mprotect"),
+    ("mapped_exit", "syscalls", "sys_exit_mremap"),
+    ("task_new", "task", "task_newtask"),
+    ("task_exec", "sched", "sched_process_exec"),
+    ("task_exit", "sched", "sched_process_exit"),
+];
+
+impl Programs {
+    /// Loads everything and attaches the tracepoints; allocation probes come later, by [`super::uprobes`].
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", options.ring_bytes).load(OBJECT)?;
+        let multi = MultiProgram::load(OBJECT, "allocation", |name| ebpf.map(name).and_then(map_fd));
+        let tracepoints = attach_tracepoints(&mut ebpf)?;
+        let mut maps = Maps {
+            settings: typed(&mut ebpf, "SETTINGS")?,
+            counters: typed(&mut ebpf, "COUNTERS")?,
+            losses: typed(&mut ebpf, "LOSSES")?,
+            processes: typed(&mut ebpf, "PROCESSES")?,
+            removals: typed(&mut ebpf, "REMOVALS")?,
+            rules: typed(&mut ebpf, "RULES")?,
+            shards: typed(&mut ebpf, "SHARDS")?,
+            events: Some(typed(&mut ebpf, "EVENTS")?),
+        };
+        maps.settings.set(0, Value(options.settings), 0)?;
+        Ok(Self { maps, ebpf, multi, _tracepoints: tracepoints })
+    }
+
+    /// Why the kernel has no multi links; `None` where it has them.
+    pub fn multi_refused(&self) -> Option<&MultiError> {
+        self.multi.as_ref().err()
+    }
+}
+
+fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<TracepointLink>, LoadError> {
+    let tracefs = Tracefs::open().map_err(LoadError::Tracefs)?;
+    let mut links = Vec::with_capacity(TRACEPOINTS.len());
+    for (name, category, event) in TRACEPOINTS {
+        let failed = |source| LoadError::Program { name, source: Box::new(source) };
+        let program: &mut TracePoint =
+            ebpf.program_mut(name).ok_or_else(|| failed(ProgramError::NotLoaded))?.try_into().map_err(failed)?;
+        if program.fd().is_err() {
+            program.load().map_err(failed)?;
+        }
+        let fd = program.fd().map_err(failed)?;
+        let link = tracefs
+            .attach(fd.as_fd(), category, event)
+            .map_err(|source| LoadError::Tracepoint { category, name: event, source })?;
+        links.push(link);
+    }
+    Ok(links)
+}
+
+/// Takes a map out of the object, as the type that it is declared with.
+fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+    let map = ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })?;
+    Ok(T::try_from(map)?)
+}
+
+fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::RingBuf(data)
+        | Map::ArrayOfMaps(data) => Some(data.fd().as_fd()),
+        _ => None,
+    }
+}

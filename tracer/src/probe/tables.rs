@@ -1,0 +1,1 @@
+//! Unwind tables and process mappings on their way into the kernel.

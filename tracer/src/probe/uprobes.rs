@@ -1,0 +1,109 @@
+//! Allocation probes, by the best link that the kernel has.
+
+use std::{num::NonZeroU32, os::fd::OwnedFd, path::Path};
+
+use aya::programs::{
+    ProgramError, UProbe,
+    uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope},
+};
+
+use super::{
+    multi::{MultiError, Point},
+    programs::Programs,
+};
+
+/// Attached probes of one module. Closing them, or dropping [`Programs`], detaches.
+#[derive(Debug)]
+pub enum Probes {
+    /// All in one link.
+    Multi(OwnedFd),
+    /// One perf event for each.
+    PerfEvents(Vec<UProbeLinkId>),
+}
+
+/// Why probes could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Neither kind of link.
+    #[error("the kernel attaches no uprobes (multi link: {multi}; perf event: {perf_event})")]
+    Refused {
+        /// Why not by multi link.
+        multi: MultiError,
+        /// Why not by perf event.
+        perf_event: ProgramError,
+    },
+    /// The object has no such program: a bug in the build.
+    #[error("the BPF object has no allocation program")]
+    NoProgram,
+}
+
+impl Programs {
+    /// Attaches the allocation program to all `points` of the file at `path`, for the threads of `pid` or, without one, for
+    /// every process. Multi links where the kernel has them (6.6), else perf events.
+    ///
+    /// # Errors
+    /// [`AttachError`]; nothing stays attached then.
+    pub fn attach(&mut self, path: &Path, points: &[Point], pid: Option<NonZeroU32>) -> Result<Probes, AttachError> {
+        let refused = match &self.multi {
+            Ok(program) => match program.attach(path, points, pid.map(NonZeroU32::get)) {
+                Ok(link) => return Ok(Probes::Multi(link)),
+                Err(error) => error,
+            },
+            Err(error) => MultiError::Object(error.to_string()),
+        };
+        let program: &mut UProbe = self
+            .ebpf
+            .program_mut("allocation")
+            .and_then(|program| program.try_into().ok())
+            .ok_or(AttachError::NoProgram)?;
+        attach_one_by_one(program, path, points, pid)
+            .map(Probes::PerfEvents)
+            .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event })
+    }
+
+    /// Detaches. The breakpoints are gone when this returns.
+    pub fn detach(&mut self, probes: Probes) {
+        match probes {
+            Probes::Multi(link) => drop(link),
+            Probes::PerfEvents(links) => {
+                let program: Option<&mut UProbe> =
+                    self.ebpf.program_mut("allocation").and_then(|program| program.try_into().ok());
+                if let Some(program) = program {
+                    for link in links {
+                        // It fails only for a link that is gone already.
+                        let _ = program.detach(link);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn attach_one_by_one(
+    program: &mut UProbe,
+    path: &Path,
+    points: &[Point],
+    pid: Option<NonZeroU32>,
+) -> Result<Vec<UProbeLinkId>, ProgramError> {
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    let mut links = Vec::with_capacity(points.len());
+    for point in points {
+        let place = UProbeAttachPoint {
+            location: UProbeAttachLocation::AbsoluteOffset(point.file_offset),
+            cookie: Some(point.cookie),
+        };
+        let scope = pid.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
+        match program.attach(place, path, scope) {
+            Ok(link) => links.push(link),
+            Err(error) => {
+                for link in links {
+                    let _ = program.detach(link);
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(links)
+}

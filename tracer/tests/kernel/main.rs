@@ -1,0 +1,4 @@
+//! tracer against the running kernel. Needs root; each test says why it is skipped where that is missing.
+//! Run with `--test-threads=1`: the tests measure and trace the whole machine.
+
+mod load;
