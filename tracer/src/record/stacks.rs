@@ -1,0 +1,48 @@
+//! Distinct stacks, kept once. Most samples repeat a stack that was seen before.
+
+use std::collections::HashMap;
+
+use tracer_ebpf::abi::sample::{Frame, WalkStatus};
+
+use super::decode::RawSample;
+
+/// A stack as the kernel walked it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RawStack {
+    /// Frames, leaf first.
+    pub frames: Box<[Frame]>,
+    /// How the walk ended.
+    pub status: WalkStatus,
+    /// Module number of the frame it ended at; 0 for none.
+    pub stopped_in: u16,
+    /// Frames found by frame pointer.
+    pub frame_pointer_frames: u32,
+}
+
+/// All distinct stacks of a run, by number.
+#[derive(Debug, Default)]
+pub struct Stacks {
+    numbers: HashMap<RawStack, u32>,
+}
+
+impl Stacks {
+    /// The number of a sample's stack. `leaf` stands in where the walk found no frame at all: the probed function.
+    pub fn intern(&mut self, sample: RawSample, leaf: Frame) -> u32 {
+        let frames = if sample.frames.is_empty() { Box::from([leaf]) } else { sample.frames.into_boxed_slice() };
+        let stack = RawStack {
+            frames,
+            status: sample.status,
+            stopped_in: sample.header.stopped_in as u16,
+            frame_pointer_frames: sample.header.frame_pointer_frames,
+        };
+        let next = self.numbers.len() as u32;
+        *self.numbers.entry(stack).or_insert(next)
+    }
+
+    /// All stacks in the order of their numbers.
+    pub fn into_ordered(self) -> Vec<RawStack> {
+        let mut stacks: Vec<_> = self.numbers.into_iter().collect();
+        stacks.sort_unstable_by_key(|(_, number)| *number);
+        stacks.into_iter().map(|(stack, _)| stack).collect()
+    }
+}
