@@ -6,3 +6,4 @@
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
 pub mod recording;
+pub mod unwind;
