@@ -6,3 +6,5 @@
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
 pub mod recording;
+pub mod symbolize;
+pub mod target;
