@@ -8,6 +8,5 @@
 pub mod probe;
 pub mod record;
 pub mod recording;
-pub mod symbolize;
 pub mod target;
 pub mod unwind;
