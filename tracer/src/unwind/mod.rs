@@ -9,11 +9,14 @@
 //! in [`tracer_ebpf::abi::unwind`].
 
 mod bounded;
+mod builder;
 mod coverage;
 mod elf;
 mod evaluate;
 mod gaps;
+pub mod measure;
 mod module;
+mod placement;
 mod rule;
 mod rules;
 mod spans;
@@ -22,9 +25,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod vdso;
+mod words;
 mod writer;
 
+pub use builder::{Built, ModuleIdentity, ModuleSource, TableBuilder};
 pub use coverage::Coverage;
+pub use placement::{DirtyShard, Placements, TableMemoryError};
 pub use step::{Registers, Step, step};
 pub use table::{ModuleTable, Page};
 

@@ -11,7 +11,7 @@ use super::coverage::Coverage;
 use super::elf::Image;
 use super::evaluate::{Chunk, Sections};
 use super::gaps::{Gap, gaps, is_padding, outermost};
-use super::rules::{END, NO_INFO, Rules};
+use super::rules::{END, NO_INFO, Rules, UNSUPPORTED};
 use super::spans::{Entries, Source, Span, disjoint, filled};
 use super::table::ModuleTable;
 use super::writer::PageWriter;
@@ -64,9 +64,10 @@ impl ModuleTable {
         let frame_pointer = go.map(|gap| base + u64::from(gap.start)..base + u64::from(gap.end)).into_iter().collect();
 
         let mut assembly = Assembly {
-            rules: Rules::new(),
+            rules: Rules::of_module(),
             writer: PageWriter::new(base, &image.code, chunks.iter().map(|chunk| chunk.rows.len()).sum()),
             roots: &roots,
+            rows_without_rule: 0,
         };
         let mut gaps = gaps(&spans, end);
         let mut rest = spans.as_slice();
@@ -78,7 +79,7 @@ impl ModuleTable {
         gaps.for_each(|gap| assembly.gap(gap));
 
         let (pages, rows, coverage) = assembly.writer.finish(end, &assembly.rules);
-        let coverage = Coverage { unreadable_entries, rules_overflowed: assembly.rules.overflowed(), ..coverage };
+        let coverage = Coverage { unreadable_entries, rows_without_rule: assembly.rows_without_rule, ..coverage };
         let rules = assembly.rules.into_vec();
         Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, coverage })
     }
@@ -107,11 +108,13 @@ struct Assembly<'t> {
     writer: PageWriter<'t>,
     /// Outermost functions that are yet to come.
     roots: &'t [Range<u32>],
+    rows_without_rule: u64,
 }
 
 impl Assembly<'_> {
     fn chunk(&mut self, chunk: &Chunk, spans: &[Span], gaps: &mut impl Iterator<Item = Gap>) {
-        let numbers: Vec<u32> = chunk.rules.as_slice().iter().map(|&rule| self.rules.number(rule)).collect();
+        let numbers: Vec<_> = chunk.rules.as_slice().iter().map(|&rule| self.rules.number(rule)).collect();
+        self.rows_without_rule += chunk.rows_without_rule;
         let mut rows = chunk.rows.as_slice();
         for (_, &count) in spans.iter().zip(&chunk.row_counts) {
             if let Some(gap) = gaps.next() {
@@ -120,7 +123,9 @@ impl Assembly<'_> {
             let (now, later) = rows.split_at((count as usize).min(rows.len()));
             rows = later;
             for row in now {
-                self.writer.push(row.offset, numbers[row.rule as usize], &self.rules);
+                let number = numbers[row.rule as usize];
+                self.rows_without_rule += u64::from(number.is_none());
+                self.writer.push(row.offset, number.unwrap_or(UNSUPPORTED), &self.rules);
             }
         }
     }

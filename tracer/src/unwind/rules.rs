@@ -18,7 +18,6 @@ pub(super) struct Rules {
     /// Numbers last given to rules of each hash: neighbouring rows draw from few rules.
     cache: Box<[u32; CACHE]>,
     limit: usize,
-    overflowed: u64,
 }
 
 /// Number of [`RuleKind::NoInfo`] in every set.
@@ -29,30 +28,33 @@ pub(super) const END: u32 = 1;
 pub(super) const UNSUPPORTED: u32 = 2;
 
 impl Rules {
-    pub(super) fn new() -> Self {
+    /// For one module: a hostile one shall not fill the dictionary. The largest measured has 730.
+    pub(super) fn of_module() -> Self {
+        Self::with_limit(MAX_RULES as usize / 8)
+    }
+
+    /// The dictionary that all modules share.
+    pub(super) fn dictionary() -> Self {
         Self::with_limit(MAX_RULES as usize)
     }
 
     /// `limit` is at least 3.
-    pub(super) fn with_limit(limit: usize) -> Self {
+    fn with_limit(limit: usize) -> Self {
         let rules: Vec<_> = [RuleKind::NoInfo, RuleKind::End, RuleKind::Unsupported].map(plain).into();
         let numbers = (0..).zip(&rules).map(|(number, &rule)| (rule, number)).collect();
-        Self { rules, numbers, cache: Box::new([0; CACHE]), limit, overflowed: 0 }
+        Self { rules, numbers, cache: Box::new([0; CACHE]), limit }
     }
 
-    /// The rule's number; [`UNSUPPORTED`] where the set is full.
-    pub(super) fn number(&mut self, rule: Rule) -> u32 {
+    /// The rule's number; `None` where the set is full.
+    pub(super) fn number(&mut self, rule: Rule) -> Option<u32> {
         let slot = slot(rule);
         let cached = self.cache[slot];
         if self.rules[cached as usize] == rule {
-            return cached;
+            return Some(cached);
         }
         let number = match self.numbers.get(&rule) {
             Some(&number) => number,
-            None if self.rules.len() >= self.limit => {
-                self.overflowed += 1;
-                return UNSUPPORTED;
-            }
+            None if self.rules.len() >= self.limit => return None,
             None => {
                 let number = self.rules.len() as u32;
                 self.rules.push(rule);
@@ -61,7 +63,7 @@ impl Rules {
             }
         };
         self.cache[slot] = number;
-        number
+        Some(number)
     }
 
     pub(super) fn as_slice(&self) -> &[Rule] {
@@ -70,11 +72,6 @@ impl Rules {
 
     pub(super) fn into_vec(self) -> Vec<Rule> {
         self.rules
-    }
-
-    /// How often [`Rules::number`] found the set full.
-    pub(super) fn overflowed(&self) -> u64 {
-        self.overflowed
     }
 }
 
@@ -94,18 +91,17 @@ mod tests {
 
     #[test]
     fn equal_rules_share_a_number() {
-        let mut rules = Rules::new();
-        assert_eq!(rules.number(plain(RuleKind::End)), END);
-        let numbers: Vec<u32> = (0..2000).map(|offset| rules.number(rule(offset))).collect();
-        assert_eq!(numbers, (3..2003).collect::<Vec<_>>());
-        assert_eq!((0..2000).map(|offset| rules.number(rule(offset))).collect::<Vec<_>>(), numbers);
-        assert_eq!(rules.as_slice()[numbers[7] as usize], rule(7));
+        let mut rules = Rules::of_module();
+        assert_eq!(rules.number(plain(RuleKind::End)), Some(END));
+        let mut numbers = || (0..2000).map(|offset| rules.number(rule(offset)).unwrap()).collect::<Vec<_>>();
+        assert_eq!(numbers(), (3..2003).collect::<Vec<_>>());
+        assert_eq!(numbers(), (3..2003).collect::<Vec<_>>());
+        assert_eq!(rules.as_slice()[3 + 7], rule(7));
     }
 
     #[test]
-    fn a_full_set_gives_unsupported_and_counts() {
+    fn a_full_set_takes_no_more() {
         let mut rules = Rules::with_limit(5);
-        assert_eq!([0, 1, 2, 0, 3].map(|offset| rules.number(rule(offset))), [3, 4, UNSUPPORTED, 3, UNSUPPORTED]);
-        assert_eq!(rules.overflowed(), 2);
+        assert_eq!([0, 1, 2, 0, 3].map(|offset| rules.number(rule(offset))), [Some(3), Some(4), None, Some(3), None]);
     }
 }

@@ -102,8 +102,8 @@ mod tests {
     use super::*;
 
     fn written(pushes: &[(u32, u32)], end: u32) -> Vec<Vec<(u32, u32)>> {
-        let mut rules = Rules::new();
-        assert_eq!(rules.number(plain(RuleKind::Signal)), 3);
+        let mut rules = Rules::of_module();
+        assert_eq!(rules.number(plain(RuleKind::Signal)), Some(3));
         let mut writer = PageWriter::new(0, &[], 0);
         for &(offset, rule) in pushes {
             writer.push(offset, rule, &rules);
