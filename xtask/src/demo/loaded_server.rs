@@ -1,8 +1,7 @@
 //! The reference game server under its load client: what demos, checks and benchmarks watch.
 
 use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -59,24 +58,26 @@ impl LoadedServer {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         raise_open_files(load.connections() as u64 + OTHER_FILES)?;
 
-        let port = free_port()?;
         let server_log = directory.join("server.log");
+        // The server appends: what an earlier run logged is not this run's.
+        remove(&server_log)?;
         let mut server = Background::start(
-            Command::new(programs.join("target-server"))
-                .args(["--port", &port.to_string(), "--logPath"])
-                .arg(&server_log),
+            Command::new(programs.join("target-server")).args(["--port", "0", "--logPath"]).arg(&server_log),
             &directory.join("server.out"),
         )?;
-        let listening = format!("listening on {port}");
-        wait_until(PATIENCE, &listening, || {
+        let mut port = None;
+        wait_until(PATIENCE, "the server to listen", || {
             server.expect_running()?;
-            Ok(server.output()?.contains(&listening))
+            port = port_of(&server.output()?);
+            Ok(port.is_some())
         })?;
+        let port = port.context("the server does not say its port")?;
 
         let client = Background::start(
             Command::new(programs.join("target-server-load"))
                 .args(["-p", &port.to_string(), "-q", &load.games.to_string(), "-g", &GAMES_IN_ALL.to_string()])
-                .args(["-t", &TIME_BETWEEN.to_string()]),
+                .args(["-t", &TIME_BETWEEN.to_string(), "--server-log"])
+                .arg(&server_log),
             &directory.join("load.out"),
         )?;
         let mut loaded = Self { load: client, server, port };
@@ -117,10 +118,18 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(workspace::target_dir()?.join("release"))
 }
 
-/// A port that nobody listens on now.
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
-    Ok(listener.local_addr().context("cannot read the port of a socket")?.port())
+/// The port in the whole line `listening on PORT` that the server prints when it is up.
+fn port_of(output: &str) -> Option<u16> {
+    output.split_inclusive('\n').find_map(|line| line.strip_prefix("listening on ")?.strip_suffix('\n')?.parse().ok())
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Established connections whose end at `port` is the local one: each connection counts once, on the server's side.
@@ -157,7 +166,7 @@ fn raise_open_files(wanted: u64) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     use super::*;
 
@@ -169,6 +178,12 @@ mod tests {
         let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let _server = listener.accept().unwrap();
         assert_eq!(established(port).unwrap(), 1);
+    }
+
+    #[test]
+    fn port_is_that_of_a_whole_line() {
+        assert_eq!(port_of("at most 500 connections\nlistening on 40123\n"), Some(40123));
+        assert_eq!(port_of("listening on 40"), None);
     }
 
     #[test]

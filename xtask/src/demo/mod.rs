@@ -53,7 +53,7 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
 
     let status = run_tracer(&tracer, server.pid(), options)?;
     let totals = server.stop()?;
-    eprintln!("load client: {}", totals.trim_end().replace('\n', "\n  "));
+    eprintln!("load client:\n  {}", totals.trim_end().replace('\n', "\n  "));
     eprintln!("logs: {}", logs.display());
     if status.success() {
         eprintln!("picture: {}", options.out.display());
