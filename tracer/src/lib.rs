@@ -6,6 +6,7 @@
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
 pub mod probe;
+pub mod record;
 pub mod recording;
 pub mod target;
 pub mod unwind;
