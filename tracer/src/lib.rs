@@ -5,4 +5,5 @@
 //! [`symbolize`] (addresses to names), [`recording`] (the file a run leaves), [`estimate`] and [`profile`] (numbers),
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
+pub mod allocators;
 pub mod recording;
