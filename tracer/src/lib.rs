@@ -5,4 +5,8 @@
 //! [`symbolize`] (addresses to names), [`recording`] (the file a run leaves), [`estimate`] and [`profile`] (numbers),
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
+pub mod estimate;
 pub mod recording;
+
+#[cfg(test)]
+mod synthetic;
