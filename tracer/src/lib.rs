@@ -6,7 +6,11 @@
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
 pub mod estimate;
+pub mod profile;
 pub mod recording;
 
 #[cfg(test)]
+extern crate self as tracer;
+#[cfg(test)]
+#[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
