@@ -2,29 +2,27 @@
 
 use std::{
     num::NonZeroU32,
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
 
 use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
-    allocation::Cookie,
     sample::Frame,
-    settings::{Loss, Settings},
+    settings::{Loss, ReturnProbeOffsets, Settings},
 };
 
 use super::{
     decode::{Record, decode},
     interval::{IntervalControl, IntervalSetting},
+    discover::Probed,
     processes::{ProcessError, Processes},
     samples::{SampleParts, Samples},
 };
 use crate::{
-    allocators::{Plan, ProbePoint},
     probe::{
         counters::{self, ClassCounters},
+        kernel_types::KernelTypes,
         multi::Point,
         programs::{LoadError, Options, Programs},
         uprobes::{AttachError, Probes},
@@ -86,7 +84,7 @@ pub struct Progress {
 pub struct Session {
     programs: Programs,
     probes: Vec<Probes>,
-    points: Vec<ProbePoint>,
+    points: Vec<Probed>,
     processes: Processes,
     samples: Samples,
     control: IntervalControl,
@@ -107,7 +105,7 @@ pub struct RawRecording {
     /// Modules by number, their files open.
     pub modules: Modules,
     /// Probed functions by slot.
-    pub points: Vec<ProbePoint>,
+    pub points: Vec<Probed>,
     /// Their exact counters by slot.
     pub counters: Vec<ClassCounters>,
     /// What was lost.
@@ -124,6 +122,8 @@ pub struct RawRecording {
 
 /// How often the ring buffer is looked at when nobody wakes us.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often the counters are read.
+const OBSERVE: Duration = Duration::from_millis(100);
 /// Records taken before anything else gets its turn.
 const BATCH: usize = 8192;
 
@@ -132,7 +132,7 @@ impl Session {
     ///
     /// # Errors
     /// See [`SessionError`]; nothing stays attached then.
-    pub fn start(target: &Process, modules: Modules, plan: Plan, request: Request) -> Result<Self, SessionError> {
+    pub fn start(target: &Process, modules: Modules, points: Vec<Probed>, request: Request) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
         let settings = Settings {
             interval: control.interval(),
@@ -140,12 +140,11 @@ impl Session {
             enabled: 0,
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: 0,
-            padding: 0,
+            return_probes: return_probe_offsets(),
         };
         let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let mut processes = Processes::new(modules, request.table_bytes);
         processes.install(&mut programs.maps, target.pid)?;
-        let points = plan.probes;
         let probes = attach(&mut programs, &processes, &points, target.pid)?;
         let now = Instant::now();
         let mut session = Self {
@@ -208,7 +207,9 @@ impl Session {
                 }
             }
             self.processes.refresh_changed(&mut self.programs.maps)?;
-            show(self.observe()?);
+            if self.observed.elapsed() >= OBSERVE {
+                show(self.observe()?);
+            }
         };
         self.programs.maps.events = Some(ring.into_inner());
         Ok(result?)
@@ -304,7 +305,7 @@ impl Session {
 fn attach(
     programs: &mut Programs,
     processes: &Processes,
-    points: &[ProbePoint],
+    points: &[Probed],
     pid: u32,
 ) -> Result<Vec<Probes>, AttachError> {
     let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
@@ -316,7 +317,9 @@ fn attach(
         let here: Vec<Point> = (0u8..)
             .zip(points)
             .filter(|(_, point)| point.module == module)
-            .map(|(slot, point)| Point { file_offset: point.file_offset, cookie: point.cookie(slot).0 })
+            .filter_map(|(slot, point)| {
+                Some(Point { file_offset: point.point.file_offset, cookie: point.point.cookie(slot)?.0 })
+            })
             .collect();
         match programs.attach(&path, &here, NonZeroU32::new(pid)) {
             Ok(probes) => attached.push(probes),
@@ -332,8 +335,16 @@ fn attach(
 }
 
 /// The frame of a probed function, for samples whose walk found none.
-fn leaf(point: &ProbePoint) -> Frame {
-    Frame(u64::from(point.module) << 48 | point.elf_address & 0xffff_ffff_ffff)
+fn leaf(point: &Probed) -> Frame {
+    Frame(u64::from(point.module) << 48 | point.point.elf_address & 0xffff_ffff_ffff)
+}
+
+/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
+fn return_probe_offsets() -> ReturnProbeOffsets {
+    std::fs::read("/sys/kernel/btf/vmlinux")
+        .ok()
+        .and_then(|blob| KernelTypes::parse(&blob)?.return_probes())
+        .unwrap_or_default()
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
