@@ -2,18 +2,13 @@
 
 use std::time::UNIX_EPOCH;
 
-use tracer_ebpf::abi::sample::WalkStatus;
+use tracer_ebpf::abi::sample::{Frame, WalkStatus};
 
-use super::{
-    discover::Probed,
-    samples::StoredSample,
-    session::RawRecording,
-    stacks::RawStack,
-};
+use super::{discover::Probed, samples::StoredSample, session::RawRecording, stacks::RawStack};
 use crate::{
     probe::counters::ClassCounters,
     recording::{
-        About, Recording, Sample, Stack, StackEnd,
+        About, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
         about::{Counter, Process, SizeClass, Truncation, Unwinding},
     },
     symbolize::{self, Frames, NameSources, Symbolized},
@@ -24,10 +19,21 @@ use crate::{
 pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSources]) -> Recording {
     let mut frames = Frames::default();
     let pid = process.pid;
-    let stacks: Vec<Stack> = raw.parts.stacks.iter().map(|stack| named_stack(stack, pid, &mut frames, &raw.modules)).collect();
+    let stacks: Vec<Stack> =
+        raw.parts.stacks.iter().map(|stack| named_stack(stack, pid, &mut frames, &raw.modules)).collect();
     let unwinding = unwinding(&raw.parts.stacks, &raw.parts.samples, &raw.modules);
-    let Symbolized { modules, functions, locations, .. } =
+    let leaves: Vec<(LocationIndex, &str)> = raw
+        .points
+        .iter()
+        .map(|probed| {
+            let address = probed.point.instruction_address() & 0xffff_ffff_ffff;
+            let leaf = Frame(u64::from(probed.module) << 48 | address);
+            (frames.location(pid, leaf), probed.point.function.as_str())
+        })
+        .collect();
+    let Symbolized { modules, mut functions, mut locations, .. } =
         symbolize::symbolize(&frames, &raw.modules, names, symbolize::Settings::default());
+    name_leaves(&leaves, &mut functions, &mut locations);
     let mut samples: Vec<Sample> = raw
         .parts
         .samples
@@ -55,11 +61,33 @@ pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSourc
         started_unix_ns: raw.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         duration_ns: raw.duration.as_nanos() as u64,
         ended: raw.ended,
-        counters: raw.points.iter().zip(&raw.counters).map(|(point, counters)| counter(point, counters, &raw.modules)).collect(),
+        counters: raw
+            .points
+            .iter()
+            .zip(&raw.counters)
+            .map(|(point, counters)| counter(point, counters, &raw.modules))
+            .collect(),
         losses: raw.losses,
         unwinding,
     };
     Recording { about, modules, functions, locations, stacks, samples }
+}
+
+/// Calls probed functions what the counters call them. Debug information prefers names such as `__GI___libc_malloc`.
+fn name_leaves(leaves: &[(LocationIndex, &str)], functions: &mut Vec<Function>, locations: &mut [Location]) {
+    for (leaf, name) in leaves {
+        let Some(location) = locations.get_mut(*leaf as usize) else { continue };
+        let Some(line) = location.lines.last_mut() else { continue };
+        let Some(known) = functions.get(line.function as usize) else { continue };
+        let named = Function { name: (*name).to_owned(), ..known.clone() };
+        line.function = match functions.iter().position(|function| *function == named) {
+            Some(index) => index as u32,
+            None => {
+                functions.push(named);
+                functions.len() as u32 - 1
+            }
+        };
+    }
 }
 
 fn counter(probed: &Probed, counters: &ClassCounters, modules: &Modules) -> Counter {
@@ -153,7 +181,9 @@ fn reason(status: WalkStatus) -> &'static str {
 /// What the user can do about it.
 fn hint(status: WalkStatus) -> &'static str {
     match status {
-        WalkStatus::NoMapping => "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof",
+        WalkStatus::NoMapping => {
+            "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof"
+        }
         WalkStatus::NoTable => "raise --unwind-memory",
         WalkStatus::NoInfo => "rebuild the module with -fasynchronous-unwind-tables, or install its debug package",
         WalkStatus::TooDeep => "raise --max-depth (up to 1024)",

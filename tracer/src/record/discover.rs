@@ -59,7 +59,8 @@ fn in_link_order(modules: &Modules, scan: &Scan) -> Vec<u16> {
     let mut order: Vec<(bool, std::cmp::Reverse<u64>, u16)> = Vec::new();
     let program = scan.mappings.iter().find(|mapping| mapping.module != 0).map(|mapping| mapping.module);
     for mapping in &scan.mappings {
-        if mapping.module == 0 || Some(mapping.module) == program || order.iter().any(|&(_, _, n)| n == mapping.module) {
+        if mapping.module == 0 || Some(mapping.module) == program || order.iter().any(|&(_, _, n)| n == mapping.module)
+        {
             continue;
         }
         let last = modules.get(mapping.module).is_some_and(|module| module.is_interpreter);

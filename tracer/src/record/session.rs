@@ -1,7 +1,9 @@
 //! A run: attach, follow, collect, detach.
 
 use std::{
+    io,
     num::NonZeroU32,
+    os::fd::AsRawFd,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,8 +16,8 @@ use tracer_ebpf::abi::{
 
 use super::{
     decode::{Record, decode},
-    interval::{IntervalControl, IntervalSetting},
     discover::Probed,
+    interval::{IntervalControl, IntervalSetting},
     processes::{ProcessError, Processes},
     samples::{SampleParts, Samples},
 };
@@ -64,7 +66,7 @@ pub enum SessionError {
     Process(#[from] ProcessError),
     /// The event loop.
     #[error("waiting for events: {0}")]
-    Wait(#[from] std::io::Error),
+    Wait(#[from] io::Error),
 }
 
 /// What the terminal may show while a run is under way.
@@ -132,7 +134,12 @@ impl Session {
     ///
     /// # Errors
     /// See [`SessionError`]; nothing stays attached then.
-    pub fn start(target: &Process, modules: Modules, points: Vec<Probed>, request: Request) -> Result<Self, SessionError> {
+    pub fn start(
+        target: &Process,
+        modules: Modules,
+        points: Vec<Probed>,
+        request: Request,
+    ) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
         let settings = Settings {
             interval: control.interval(),
@@ -178,8 +185,8 @@ impl Session {
         mut show: impl FnMut(Progress),
     ) -> Result<Ended, SessionError> {
         let Some(ring) = self.programs.maps.events.take() else { return Ok(Ended::Interrupted) };
-        let mut ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
-        let ended = AsyncFd::with_interest(target.pidfd().try_clone_to_owned()?, Interest::READABLE)?;
+        let mut ring = watch(ring)?;
+        let ended = watch(target.pidfd().try_clone_to_owned()?)?;
         let deadline = self.request.duration.map(|duration| self.start + duration);
         let mut stop = std::pin::pin!(stop);
         let result = loop {
@@ -296,7 +303,9 @@ impl Session {
             elapsed: now - self.start,
             samples: self.samples.len() as u64,
             bytes,
-            lost: counters::loss(&losses, Loss::RingFull) + counters::loss(&losses, Loss::ScratchBusy) + self.undecodable,
+            lost: counters::loss(&losses, Loss::RingFull)
+                + counters::loss(&losses, Loss::ScratchBusy)
+                + self.undecodable,
         })
     }
 }
@@ -336,7 +345,13 @@ fn attach(
 
 /// The frame of a probed function, for samples whose walk found none.
 fn leaf(point: &Probed) -> Frame {
-    Frame(u64::from(point.module) << 48 | point.point.elf_address & 0xffff_ffff_ffff)
+    Frame(u64::from(point.module) << 48 | point.point.instruction_address() & 0xffff_ffff_ffff)
+}
+
+/// Registers an owner of a descriptor with the event loop.
+fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
+    unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 /// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
