@@ -6,6 +6,7 @@
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
 pub mod estimate;
+pub mod output;
 pub mod profile;
 pub mod recording;
 
