@@ -6,6 +6,7 @@
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
 pub mod allocators;
+pub mod cli;
 pub mod estimate;
 pub mod output;
 pub mod probe;

@@ -20,8 +20,10 @@ const OBJECTS: &[Unit] = &[("", 1.0), (" M", 1e6), (" G", 1e9), (" T", 1e12)];
 /// Bytes with a unit: `12.3 MiB`.
 pub fn bytes(value: f64) -> String {
     let (unit, scale) = unit(BYTES, value);
-    let decimals = decimals(value / scale, scale);
-    format!("{}{unit}", grouped(value / scale, decimals))
+    let scaled = value / scale;
+    // Intervals and the like are whole numbers on purpose.
+    let decimals = if scaled.fract() == 0.0 { 0 } else { decimals(scaled, scale) };
+    format!("{}{unit}", grouped(scaled, decimals))
 }
 
 /// Bytes with their 95 % interval: `12.3 ± 0.8 MiB`, `1.20 [0.30 to 3.11] MiB` where it is skewed.
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn plain_numbers() {
         assert_eq!(
-            ["0 B", "1,023 B", "1.00 KiB", "12.3 MiB", "1,000 GiB"],
+            ["0 B", "1,023 B", "1 KiB", "12.3 MiB", "1,000 GiB"],
             [bytes(0.0), bytes(1023.0), bytes(1024.0), bytes(12.345 * 1048576.0), bytes(1000.0 * 1073741824.0)]
         );
         assert_eq!([count(7), count(1234), count(u64::MAX)], ["7", "1,234", "18,446,744,073,709,551,615"]);

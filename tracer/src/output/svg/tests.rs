@@ -167,7 +167,7 @@ fn headings_say_what_is_exact_and_what_was_lost() {
     let recording = program::recording();
     let svg = drawn(&recording);
     assert!(svg.contains("Allocated bytes: game-server (pid 4242), 10.0 s"));
-    assert!(svg.contains("calls (exact) | ") && svg.contains("samples, 1 per 64.0 KiB"), "{svg}");
+    assert!(svg.contains("calls (exact) | ") && svg.contains("samples, 1 per 64 KiB"), "{svg}");
     assert!(svg.contains("3 samples lost"));
     assert!(svg.contains("all (") && svg.contains("exact, 100 %"));
 }
