@@ -1,6 +1,9 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
 mod owner;
+mod privileges;
+mod progress;
+pub mod record;
 pub mod render;
 
 use std::ffi::OsString;
@@ -22,6 +25,8 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Record where a running process allocates memory; the default verb
+    Record(record::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
 }
@@ -50,6 +55,7 @@ impl Cli {
     /// What went wrong, for people: exit code 1.
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
+            Verb::Record(args) => record::run(args.resolve()?),
             Verb::Render(args) => render::run(args.resolve()?),
         }
     }
