@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -46,13 +47,14 @@ pub struct Limits {
 pub fn confined(limits: Limits, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Failure> {
     /// Two children at the same time must not inherit each other's pipes: the end of an answer would not be seen.
     static FORK: Mutex<()> = Mutex::new(());
+    QUIET_PANICS.call_once(quiet_panics);
     let guard = FORK.lock().unwrap_or_else(PoisonError::into_inner);
     let (answer, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|_| Failure::NotStarted)?;
     let parent = getpid();
     // SAFETY: the child runs `work` and leaves through `_exit`: it never returns into code that expects other threads. It
     // allocates, which glibc and musl permit in the child of a threaded process (both hold the allocator's locks across
-    // fork); it takes no other lock that another thread of this program could hold: no standard stream, no environment, no
-    // panic hook but its own.
+    // fork); it takes no other lock that another thread could hold at this moment: no standard stream, no environment, and
+    // its panics take the way of `quiet_panics`.
     let child = unsafe { libc::fork() };
     match child {
         -1 => Err(Failure::NotStarted),
@@ -75,6 +77,21 @@ pub fn confined(limits: Limits, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8
     }
 }
 
+/// Set in a child.
+static CONFINED: AtomicBool = AtomicBool::new(false);
+static QUIET_PANICS: Once = Once::new();
+
+/// Panics of a child are expected, and must not print: the lock of the stream may have been held when it was forked. A
+/// child cannot change the hook itself, since a thread that panics holds the hook's lock.
+fn quiet_panics() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !CONFINED.load(Ordering::Relaxed) {
+            others(panic);
+        }
+    }));
+}
+
 /// Gives up root's rights for the rest of the confined work. Files that are open stay so.
 pub fn drop_privileges() {
     // Threads have rights of their own in the kernel; the child has one thread. Where this fails there was nothing to give
@@ -88,7 +105,7 @@ pub fn drop_privileges() {
 /// The child.
 fn run(parent: Pid, limits: Limits, writer: &OwnedFd, work: impl FnOnce() -> Vec<u8>) -> ! {
     let done = prepare(parent, limits).and_then(|()| {
-        std::panic::set_hook(Box::new(|_| {}));
+        CONFINED.store(true, Ordering::Relaxed);
         let answer = catch_unwind(AssertUnwindSafe(work)).map_err(|_| io::Error::other("panic"))?;
         File::from(writer.as_fd().try_clone_to_owned()?).write_all(&answer)
     });

@@ -124,3 +124,6 @@ fn in_parallel<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         Err(_) => work(),
     }
 }
+
+#[cfg(test)]
+mod tests;
