@@ -152,7 +152,7 @@ impl Functions {
             return symbol.map(|symbol| (self.function(symbol, None), 0)).into_iter().collect();
         };
         let name = better(symbol, &debug.name);
-        let outer = (!name.is_empty()).then(|| (name, debug.code_info.as_deref()));
+        let outer = (!name.is_empty()).then_some((name, debug.code_info.as_deref()));
         let inlined = debug.inlined.iter().filter(|inlined| !inlined.name.is_empty());
         let inlined = inlined.map(|inlined| (inlined.name.to_string(), inlined.code_info.as_ref()));
         let frames: Vec<_> = outer.into_iter().chain(inlined).collect();

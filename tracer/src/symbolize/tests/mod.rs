@@ -7,6 +7,7 @@ mod live;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tracer_ebpf::abi::sample::Frame;
