@@ -147,11 +147,15 @@ pub fn on_connection(server: Rc<Server>, stream: TcpStream) -> LocalBoxFuture<'s
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Err(_) => inbox.state.set(State::Failed),
             }
+            if !inbox.is_open() {
+                server.matchmaking.leave(id);
+            }
             if inbox.state.get() == State::Failed {
                 return;
             }
         }
         inbox.state.set(State::Closed);
+        server.matchmaking.leave(id);
     })
 }
 

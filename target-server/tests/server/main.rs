@@ -1,0 +1,7 @@
+//! The binaries over loopback.
+
+mod client;
+mod command_line;
+mod faults;
+mod one_game;
+mod process;
