@@ -45,7 +45,7 @@ impl Clock {
 
     /// When a millisecond begins. Waiting until then, and not for the whole milliseconds that remain, keeps the
     /// fraction of a millisecond that has passed from making every tick late.
-    fn instant(self, ms: u64) -> Instant {
+    pub fn instant(self, ms: u64) -> Instant {
         self.0 + Duration::from_millis(ms)
     }
 }
