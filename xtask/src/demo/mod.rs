@@ -69,8 +69,8 @@ fn build_tracer() -> anyhow::Result<PathBuf> {
     Ok(workspace::target_dir()?.join("release/tracer"))
 }
 
-/// Runs tracer in the foreground, through sudo where we are not root. A Ctrl-C ends the recording early: tracer has it from
-/// the terminal, and we go on to stop the server.
+/// Runs tracer in the foreground, through sudo where we are not root. A Ctrl-C ends the recording early: tracer has
+/// it from the terminal, and we go on to stop the server.
 fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<ExitStatus> {
     let mut command = if workspace::is_root() {
         let mut command = Command::new(tracer);

@@ -41,8 +41,9 @@ fn clippy() -> anyhow::Result<Outcome> {
     cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }
 
-/// Checked for the host, where there is a clippy: nothing is linked or assembled. Without std a panic can only abort; inline
-/// assembly of BPF needs an unstable feature. Both would have cargo build shared crates anew, hence the folder of its own.
+/// Checked for the host, where there is a clippy: nothing is linked or assembled. Without std a panic can only abort;
+/// inline assembly of BPF needs an unstable feature. Both would have cargo build shared crates anew, hence the folder
+/// of its own.
 fn clippy_bpf() -> anyhow::Result<Outcome> {
     let programs = ["--package", "tracer-ebpf", "--bin", "tracer-ebpf", "--features", "programs"];
     exec::exec(
