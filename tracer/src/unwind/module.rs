@@ -53,7 +53,7 @@ impl ModuleTable {
         let (spans, unreadable_entries) = sections.spans(base, &image.text);
         if spans.is_empty() {
             let text = image.code.iter().map(|range| range.end - range.start).sum();
-            let coverage = Coverage { text, no_info: text, unreadable_entries, ..Coverage::default() };
+            let coverage = Coverage { text, frame_pointer: text, unreadable_entries, ..Coverage::default() };
             return Ok(Self { frame_pointer: page_ranges(&image.text), coverage, ..Self::default() });
         }
         let chunks = sections.evaluate(base, &spans).ok_or(BuildError::TooManyRows)?;
@@ -77,10 +77,12 @@ impl ModuleTable {
         gaps.for_each(|gap| assembly.gap(gap));
 
         let (pages, rows, coverage) = assembly.writer.finish(end, &assembly.rules);
+        let address = |offset: u32| base + u64::from(offset);
+        let frame_pointer = known.frame_pointer.iter().map(|gap| address(gap.start)..address(gap.end));
+        let frame_pointer: Vec<_> = frame_pointer.collect();
+        let coverage = coverage.with_frame_pointer(&image.code, &frame_pointer);
         let coverage = Coverage { unreadable_entries, rows_without_rule: assembly.rows_without_rule, ..coverage };
         let rules = assembly.rules.into_vec();
-        let address = |offset: u32| base + u64::from(offset);
-        let frame_pointer = known.frame_pointer.iter().map(|gap| address(gap.start)..address(gap.end)).collect();
         Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, coverage })
     }
 }
