@@ -1,4 +1,5 @@
 //! `tracer render` as users run it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 #[expect(dead_code, reason = "only the small recording is needed here")]
 mod synthetic;
@@ -75,7 +76,7 @@ fn mistakes_are_named_with_what_to_do() {
 fn with_sudo_files_belong_to_the_caller() {
     let folder = folder();
     if fs::metadata(&folder).unwrap().uid() != 0 {
-        println!("skipped: only root can give files away");
+        eprintln!("skipped: only root can give files away");
         return;
     }
     let mut command = tracer(folder.path());

@@ -32,7 +32,7 @@ fn draw(program: &[Blocks], random: &mut Random) -> Vec<Sample> {
         let mut position = 0.0;
         loop {
             position += (random.unit().ln() / (-p).ln_1p()).floor();
-            if !(position < blocks.count as f64) {
+            if position >= blocks.count as f64 {
                 break;
             }
             position += 1.0;
