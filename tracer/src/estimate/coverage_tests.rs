@@ -198,7 +198,8 @@ fn large_blocks_are_exact() {
     }
 }
 
-/// What scaling to the exact counters is for: the variance of a large share shrinks, that of a small one hardly changes.
+/// What scaling to the exact counters is for: the variance of a large share shrinks, that of a small one hardly
+/// changes.
 #[test]
 fn counters_lower_the_variance() {
     let program = [blocks(0, 64, 500_000), blocks(1, 100, 1_500_000), blocks(2, 70, 5000)];
