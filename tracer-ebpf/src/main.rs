@@ -24,6 +24,13 @@ pub extern "C" fn allocation(context: *mut c_void) -> u32 {
     0
 }
 
+/// Does nothing: what a hit costs that no program can save.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn empty(_context: *mut c_void) -> u32 {
+    0
+}
+
 /// `munmap(address, length)` begins: tables for what goes away must not be used again.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tracepoint")]

@@ -1,7 +1,7 @@
 //! The maps. User space finds them by the names of these statics.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
@@ -50,8 +50,8 @@ pub static MAPPING_THREADS: HashMap<u32, u32, 4096, { BPF_F_NO_PREALLOC as usize
 
 /// Page tables and rows.
 #[btf_map]
-pub static SHARDS: ArrayOfMaps<Array<Shard, 1>, { MAX_SHARDS as usize }> = ArrayOfMaps::new();
-
+pub static SHARDS: ArrayOfMaps<Array<Shard, 1, { BPF_F_MMAPABLE as usize }>, { MAX_SHARDS as usize }> =
+    ArrayOfMaps::new();
 /// The rule dictionary.
 #[btf_map]
 pub static RULES: Array<Rule, { MAX_RULES as usize }> = Array::new();

@@ -6,8 +6,8 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_loop, bpf_probe_read_user},
+    bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+    generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user},
 };
 use tracer_ebpf::abi::{
     process::{MAX_MAPPINGS, Mapping, MappingKind, Process},
@@ -18,7 +18,7 @@ use tracer_ebpf::abi::{
 
 use crate::{
     bits::{mask, ones_if_not_above},
-    maps::{PROCESSES, REMOVALS, RULES, SHARDS, Scratch, Shard, WINDOW_WORDS},
+    maps::{PROCESSES, REMOVALS, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
 };
 
 /// No displacement is known: the first frame is unwound by its table.
@@ -77,7 +77,7 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
     let memory = unsafe { &mut *walk.scratch };
     let pc = memory.ip.wrapping_sub(memory.is_return_address);
     if !find_mapping(memory, walk.process, pc) {
-        return stop(memory, WalkStatus::NoMapping);
+        return unmapped(memory);
     }
     let index = mask::<{ MAX_MAPPINGS as u64 - 1 }>(memory.mapping) as usize;
     // SAFETY: the index is below MAX_MAPPINGS.
@@ -149,6 +149,53 @@ fn to_caller(memory: &mut Scratch, cfa: u64) -> i64 {
     memory.bp = memory.next_bp;
     memory.is_return_address = 1;
     CONTINUE
+}
+
+/// An address in no mapping. Where another tool has put a return probe on the callee, it is the kernel's trampoline
+/// (`[uprobes]`, always at the start of a page), and the kernel knows the address that belongs here.
+#[inline(never)]
+fn unmapped(memory: &mut Scratch) -> i64 {
+    if memory.is_return_address == 1 && memory.ip & 0xfff == 0 {
+        let original = replaced_return_address(memory.sp.wrapping_sub(8));
+        if original != 0 {
+            memory.ip = original;
+            return CONTINUE;
+        }
+    }
+    stop(memory, WalkStatus::NoMapping)
+}
+
+/// What stood in a stack slot before a return probe replaced it; 0 when none did.
+#[inline(always)]
+fn replaced_return_address(slot: u64) -> u64 {
+    /// Return probes that a thread can be inside of and still be resolved.
+    const NESTED: usize = 16;
+    let Some(settings) = SETTINGS.get(0) else { return 0 };
+    let offsets = &settings.return_probes;
+    if offsets.task_utask == 0 {
+        return 0;
+    }
+    // SAFETY: helper without arguments.
+    let task = unsafe { bpf_get_current_task() };
+    let utask = read_kernel(task + offsets.task_utask as u64);
+    let mut instance = read_kernel(utask + offsets.utask_instances as u64);
+    for _ in 0..NESTED {
+        if instance == 0 {
+            return 0;
+        }
+        if read_kernel(instance + offsets.instance_stack as u64) == slot {
+            return read_kernel(instance + offsets.instance_original as u64);
+        }
+        instance = read_kernel(instance + offsets.instance_next as u64);
+    }
+    0
+}
+
+/// 8 bytes of kernel memory, or 0.
+#[inline(always)]
+fn read_kernel(address: u64) -> u64 {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(address as *const u64) }.unwrap_or(0)
 }
 
 /// The rules that few frames have.

@@ -5,6 +5,7 @@
 //! [`symbolize`] (addresses to names), [`recording`] (the file a run leaves), [`estimate`] and [`profile`] (numbers),
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
-pub mod recording;
 pub mod probe;
-pub mod record;
+pub mod recording;
+pub mod target;
+pub mod unwind;

@@ -107,10 +107,7 @@ mod tests {
     #[test]
     fn cookie_keeps_its_fields() {
         let cookie = Cookie::new(255, SizeFrom::Product12, Delegates::SmallArgument1, 2040);
-        assert_eq!(
-            (cookie.slot(), cookie.size_from(), cookie.delegates(), cookie.displacement()),
-            (255, 4, 3, 2040)
-        );
+        assert_eq!((cookie.slot(), cookie.size_from(), cookie.delegates(), cookie.displacement()), (255, 4, 3, 2040));
     }
 
     #[test]

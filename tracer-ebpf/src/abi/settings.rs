@@ -16,8 +16,24 @@ pub struct Settings {
     pub wakeup_bytes: u64,
     /// 1 when children of traced processes are traced too.
     pub follow_children: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// Where this kernel keeps return addresses that return probes replaced.
+    pub return_probes: ReturnProbeOffsets,
+}
+
+/// Byte offsets of kernel fields, from the kernel's BTF (include/linux/uprobes.h, include/linux/sched.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReturnProbeOffsets {
+    /// `task_struct.utask`; 0 where the offsets are not known.
+    pub task_utask: u32,
+    /// `uprobe_task.return_instances`.
+    pub utask_instances: u32,
+    /// `return_instance.stack`: address of the stack slot that was rewritten.
+    pub instance_stack: u32,
+    /// `return_instance.orig_ret_vaddr`: what was in it.
+    pub instance_original: u32,
+    /// `return_instance.next`.
+    pub instance_next: u32,
 }
 
 /// Per-CPU counters of what went wrong, by index into the map `LOSSES`.
@@ -37,5 +53,5 @@ pub enum Loss {
 /// Entries of `LOSSES`.
 pub const LOSS_COUNT: u32 = 4;
 
-const _: () = assert!(size_of::<Settings>() == 32);
+const _: () = assert!(size_of::<Settings>() == 48);
 const _: () = assert!(MAX_FUNCTIONS <= 256);

@@ -6,7 +6,7 @@ use tracer_ebpf::abi::settings::Settings;
 #[test]
 fn programs_load_and_attach() {
     let settings =
-        Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, follow_children: 0, padding: 0 };
+        Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, follow_children: 0, return_probes: Default::default() };
     let programs = Programs::load(&Options { settings, ring_bytes: 1 << 22 });
     match programs {
         Ok(programs) => {

@@ -1,0 +1,47 @@
+//! Who plays whom: one connection waits, the next one plays with it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::connection::Peer;
+use crate::play::play_game;
+use crate::server::Server;
+
+/// The place for one waiting player.
+#[derive(Debug, Default)]
+pub struct Matchmaking {
+    waiting: RefCell<Option<Peer>>,
+}
+
+#[derive(Serialize)]
+struct Waiting {
+    id: u64,
+}
+
+#[derive(Serialize)]
+struct Matched {
+    p1: u64,
+    p2: u64,
+}
+
+impl Matchmaking {
+    /// Lets a new connection wait, or begins a game between the one that waits and the new one.
+    ///
+    /// A waiting player that has gone is let go here. The server this one reproduces does not look: a dead waiting
+    /// socket there blocks the next player, too. What a player sends while it waits counts when the game has begun.
+    pub fn enter(&self, server: &Rc<Server>, peer: Peer) {
+        let waiting = self.waiting.take().filter(|waiting| waiting.inbox.is_open());
+        match waiting {
+            None => {
+                server.logger.info(Box::new(Waiting { id: peer.id }), "Player 1 connected");
+                self.waiting.replace(Some(peer));
+            }
+            Some(first) => {
+                server.logger.info(Box::new(Matched { p1: first.id, p2: peer.id }), "Player 2 connected");
+                tokio::task::spawn_local(play_game(Rc::clone(server), first, peer));
+            }
+        }
+    }
+}

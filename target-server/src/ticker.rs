@@ -1,0 +1,164 @@
+//! When a game ticks: 60 times a second on a fixed grid, in whole milliseconds.
+//!
+//! A tick that comes late is caught up without limit: the grid does not move, so the ticks that were missed follow
+//! without waiting. Such a game still yields to the executor between two ticks. (A Node.js server that awaits settled
+//! promises does not: it neither reads sockets nor lets other games run until the game has caught up. Under tokio that
+//! would starve every other task for as long, and it would be no fair copy of the load either, for the lesson's numbers
+//! come from hundreds of games that interleave. So here sockets, timers and other games have their turn, and catching up
+//! shows as many short intervals instead of intervals of zero.)
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use futures_util::future::LocalBoxFuture;
+use tokio::time::{Instant, Sleep};
+
+use crate::game::rules::TICK_MS;
+use crate::statistics::{DataWriter, TICK_INTERVAL, TICK_ON_TIME, TICK_OVERRUN, TICK_RUNTIME, TICK_UNDERRUN};
+
+/// How a game waits for its next tick (`--timer`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TimerMode {
+    /// Each tick is a future with a timer of its own.
+    #[default]
+    PerGame,
+    /// One timer for all games calls them when they are due.
+    Global,
+}
+
+/// Counts milliseconds from an arbitrary begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that begins now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whole milliseconds since the begin.
+    pub fn now_ms(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The tick schedule of one game.
+#[derive(Debug)]
+pub struct Ticker {
+    clock: Clock,
+    writer: Rc<DataWriter>,
+    /// When the next tick ends, in milliseconds of the clock.
+    next: f64,
+    /// When the last tick began.
+    previous: Option<u64>,
+}
+
+/// A tick that has begun. Times in milliseconds of the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    began: u64,
+    /// When it ends; may have passed.
+    pub due: u64,
+}
+
+impl Ticker {
+    /// A schedule whose first tick ends after one tick's time.
+    pub fn new(clock: Clock, writer: Rc<DataWriter>) -> Self {
+        Self { clock, writer, next: clock.now_ms() as f64 + TICK_MS, previous: None }
+    }
+
+    /// Begins a tick.
+    pub fn begin(&mut self) -> Tick {
+        let began = self.clock.now_ms();
+        if let Some(previous) = self.previous.replace(began) {
+            let interval = began - previous;
+            self.writer.write(TICK_INTERVAL, interval);
+            self.writer.count(match interval {
+                ..15 => TICK_UNDERRUN,
+                15..=17 => TICK_ON_TIME,
+                18.. => TICK_OVERRUN,
+            });
+        }
+        let due = self.next as u64;
+        self.next += TICK_MS;
+        Tick { began, due }
+    }
+
+    /// Ends a tick and gives how long it lasted, in milliseconds: the time by which the game goes on. What the game does
+    /// between two ticks does not count, so a busy game falls behind the clock.
+    pub fn end(&self, tick: Tick) -> u64 {
+        let elapsed = self.clock.now_ms() - tick.began;
+        self.writer.write(TICK_RUNTIME, elapsed);
+        elapsed
+    }
+
+    /// One tick as a future, which gives what [`Self::end`] gives. Allocates itself and a timer.
+    #[inline(never)]
+    pub fn tick_runner(&mut self) -> LocalBoxFuture<'_, u64> {
+        Box::pin(async move {
+            let tick = self.begin();
+            match tick.due.checked_sub(tick.began) {
+                None | Some(0) => tokio::task::yield_now().await,
+                Some(remaining) => set_timeout(remaining).await,
+            }
+            self.end(tick)
+        })
+    }
+}
+
+/// A timer on the heap.
+#[inline(never)]
+fn set_timeout(ms: u64) -> std::pin::Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep(Duration::from_millis(ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+    use crate::logger::Logger;
+
+    fn ticker() -> Ticker {
+        Ticker::new(Clock::start(), DataWriter::new(Logger::root(), Duration::from_secs(1), true))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_to_the_grid() {
+        LocalSet::new()
+            .run_until(async {
+                let mut ticker = ticker();
+                let mut total = 0;
+                for _ in 0..600 {
+                    let elapsed = ticker.tick_runner().await;
+                    assert!((16..=17).contains(&elapsed), "{elapsed}");
+                    total += elapsed;
+                }
+                assert!((9_999..=10_000).contains(&total), "{total}");
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn catches_up_without_waiting_and_lets_others_run() {
+        LocalSet::new()
+            .run_until(async {
+                let mut ticker = ticker();
+                ticker.tick_runner().await;
+                advance(Duration::from_millis(500)).await;
+                let other = tokio::task::spawn_local(async {});
+                assert_eq!(ticker.tick_runner().await, 0);
+                assert!(other.is_finished());
+                let mut caught_up = 1;
+                while ticker.tick_runner().await == 0 {
+                    caught_up += 1;
+                }
+                assert_eq!(caught_up, 30);
+                sleep(Duration::from_millis(1)).await;
+                assert_eq!(ticker.tick_runner().await, 16);
+            })
+            .await;
+    }
+}

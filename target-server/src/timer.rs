@@ -1,0 +1,122 @@
+//! One timer for all games (`--timer global`): a map from the millisecond in which something is due to what is due, and
+//! one loop that looks into it every millisecond.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::ticker::Clock;
+
+/// What a timer can call.
+pub trait Callback {
+    /// Is called once for each time it was entered.
+    fn run(self: Rc<Self>);
+}
+
+/// After so much time in callbacks, sockets and other tasks have their turn.
+const LONGEST_TURN: Duration = Duration::from_millis(2);
+/// Time between two turns.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The timer. Nothing is called unless [`Self::drive`] runs.
+pub struct GlobalTimer {
+    clock: Clock,
+    due: RefCell<BTreeMap<u64, Vec<Rc<dyn Callback>>>>,
+    entered: Notify,
+}
+
+impl Debug for GlobalTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlobalTimer").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+impl GlobalTimer {
+    /// A timer without entries.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, due: RefCell::default(), entered: Notify::new() }
+    }
+
+    /// Enters a callback for a time, in milliseconds of the clock. A time that has passed is due at once.
+    pub fn at(&self, ms: u64, callback: Rc<dyn Callback>) {
+        self.due.borrow_mut().entry(ms).or_default().push(callback);
+        self.entered.notify_one();
+    }
+
+    /// Calls what is due, for ever. While nothing is entered, it sleeps.
+    pub async fn drive(&self) {
+        loop {
+            if self.due.borrow().is_empty() {
+                self.entered.notified().await;
+            } else {
+                tokio::time::sleep(PAUSE).await;
+                self.run_due();
+            }
+        }
+    }
+
+    /// One turn. What callbacks enter for a time that has passed is called in the same turn, unless the turn is over.
+    #[inline(never)]
+    fn run_due(&self) {
+        let (now, began) = (self.clock.now_ms(), Instant::now());
+        while let Some((ms, callbacks)) = self.take_due(now) {
+            let mut callbacks = callbacks.into_iter();
+            while let Some(callback) = callbacks.next() {
+                callback.run();
+                if began.elapsed() >= LONGEST_TURN {
+                    let mut due = self.due.borrow_mut();
+                    due.entry(ms).or_default().splice(0..0, callbacks);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_due(&self, now: u64) -> Option<(u64, Vec<Rc<dyn Callback>>)> {
+        let mut due = self.due.borrow_mut();
+        if *due.first_key_value()?.0 > now {
+            return None;
+        }
+        due.pop_first()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Again {
+        timer: Rc<GlobalTimer>,
+        called: Cell<u64>,
+        every: u64,
+    }
+
+    impl Callback for Again {
+        fn run(self: Rc<Self>) {
+            self.called.set(self.called.get() + 1);
+            if self.called.get() < 100 {
+                self.timer.at(self.called.get() * self.every, Rc::<Self>::clone(&self));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_what_is_due_and_not_before() {
+        let timer = Rc::new(GlobalTimer::new(Clock::start()));
+        let slow = Rc::new(Again { timer: Rc::clone(&timer), called: Cell::new(0), every: 10 });
+        let past = Rc::new(Again { timer: Rc::clone(&timer), called: Cell::new(0), every: 0 });
+        timer.at(0, Rc::<Again>::clone(&slow));
+        timer.at(0, Rc::<Again>::clone(&past));
+        let ended = tokio::time::timeout(Duration::from_millis(495), timer.drive()).await;
+        assert!(ended.is_err());
+        // At 1 ms or so and then at 10, 20, … 490.
+        assert_eq!((slow.called.get(), past.called.get()), (50, 100));
+    }
+}

@@ -1,0 +1,48 @@
+//! The form of log lines, as they come out of a file. Logging is begun once a process, hence one test.
+
+use serde_json::{Value, json};
+use target_server::game::{PlayerState, Side};
+use target_server::logger::{LogLevel, Logger, start};
+
+#[test]
+fn lines_are_objects_and_those_of_a_game_repeat_how_it_began() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("server.log");
+    std::fs::write(&path, "{}\n").unwrap();
+    let guard = start(LogLevel::Info, Some(&path)).unwrap();
+
+    let (mut p1, p2) = (PlayerState::new(Side::One, 1), PlayerState::new(Side::Two, 2));
+    let logger = Logger::root().child(&p1, &p2, 3);
+    p1.ticks = 99;
+    let p1_now = p1.ticks;
+    logger.info(Box::new(json!({"b": [p1_now], "quote": "\""})), "bullets collided");
+    Logger::root().warn(Box::new(json!({"title": "tickOnTime", "count": 4})), None);
+    Logger::root().info(Box::new(json!({})), "empty");
+    Logger::root().error("Played 100 games");
+    drop(guard);
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines[1]["level"], 30);
+    assert_eq!(lines[1]["p1"]["ticks"], 0);
+    assert_eq!(lines[1]["p2"]["x"], 1000);
+    assert_eq!(lines[1]["id"], 3);
+    assert_eq!(lines[1]["b"], json!([99]));
+    assert_eq!(lines[1]["quote"], "\"");
+    assert_eq!(lines[1]["msg"], "bullets collided");
+    for line in &lines[2..] {
+        let rest = line.as_object().unwrap().iter();
+        let rest = rest.filter(|(name, _)| !["time", "pid"].contains(&name.as_str()));
+        let rest = Value::Object(rest.map(|(name, value)| (name.clone(), value.clone())).collect());
+        assert!(
+            [
+                json!({"level": 40, "title": "tickOnTime", "count": 4}),
+                json!({"level": 30, "msg": "empty"}),
+                json!({"level": 50, "msg": "Played 100 games"}),
+            ]
+            .contains(&rest),
+            "{rest}"
+        );
+    }
+}

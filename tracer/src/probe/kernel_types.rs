@@ -1,0 +1,128 @@
+//! Where fields of kernel structures lie, from the kernel's own type information.
+//!
+//! Format: Documentation/bpf/btf.rst. aya-obj reads BTF too but keeps structure members to itself.
+
+use std::collections::HashMap;
+
+use tracer_ebpf::abi::settings::ReturnProbeOffsets;
+
+/// The structures of a BTF blob by name.
+pub struct KernelTypes<'a> {
+    bytes: &'a [u8],
+    strings: &'a [u8],
+    /// Where each named structure's record begins.
+    structures: HashMap<&'a [u8], usize>,
+}
+
+/// Kinds of type (`BTF_KIND_*`, include/uapi/linux/btf.h).
+const ARRAY: u32 = 3;
+const STRUCTURE: u32 = 4;
+
+impl<'a> KernelTypes<'a> {
+    /// Reads a blob; `None` when it is not BTF of this machine's byte order, or is cut off.
+    pub fn parse(blob: &'a [u8]) -> Option<Self> {
+        if blob.get(..2)? != 0xeb9f_u16.to_ne_bytes() {
+            return None;
+        }
+        let header = word(blob, 4)? as usize;
+        let [types, types_length, strings, strings_length] =
+            [8, 12, 16, 20].map(|offset| word(blob, offset).unwrap_or(u32::MAX) as usize);
+        let body = blob.get(header..)?;
+        let bytes = body.get(types..types.checked_add(types_length)?)?;
+        let strings = body.get(strings..strings.checked_add(strings_length)?)?;
+        let mut structures = HashMap::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let info = word(bytes, at + 4)?;
+            if info >> 24 & 0x1f == STRUCTURE {
+                structures.entry(name(strings, word(bytes, at)?)?).or_insert(at);
+            }
+            at += 12 + record_tail(info);
+        }
+        Some(Self { bytes, strings, structures })
+    }
+
+    /// Byte offset of a direct member of a structure.
+    pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
+        let at = *self.structures.get(structure.as_bytes())?;
+        let info = word(self.bytes, at + 4)?;
+        let bits = (0..(info & 0xffff) as usize).find_map(|index| {
+            let member_at = at + 12 + index * 12;
+            let found = name(self.strings, word(self.bytes, member_at)?)? == member.as_bytes();
+            found.then(|| word(self.bytes, member_at + 8)).flatten()
+        })?;
+        // With the kind flag, the top 8 bits are the size of a bit field.
+        let bits = if info >> 31 != 0 { bits & 0xff_ffff } else { bits };
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// Where this kernel keeps the return addresses that return probes replaced.
+    pub fn return_probes(&self) -> Option<ReturnProbeOffsets> {
+        Some(ReturnProbeOffsets {
+            task_utask: self.offset("task_struct", "utask")?,
+            utask_instances: self.offset("uprobe_task", "return_instances")?,
+            instance_stack: self.offset("return_instance", "stack")?,
+            instance_original: self.offset("return_instance", "orig_ret_vaddr")?,
+            instance_next: self.offset("return_instance", "next")?,
+        })
+    }
+}
+
+/// Bytes that follow the 12 common ones.
+fn record_tail(info: u32) -> usize {
+    let count = (info & 0xffff) as usize;
+    match info >> 24 & 0x1f {
+        // integer, variable, declaration tag
+        1 | 14 | 17 => 4,
+        ARRAY => 12,
+        // structure, union, 64-bit enumeration
+        STRUCTURE | 5 | 19 => 12 * count,
+        // enumeration, function prototype
+        6 | 13 => 8 * count,
+        // data section
+        15 => 12 * count,
+        _ => 0,
+    }
+}
+
+fn word(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+fn name(strings: &[u8], offset: u32) -> Option<&[u8]> {
+    let rest = strings.get(offset as usize..)?;
+    Some(&rest[..rest.iter().position(|&byte| byte == 0)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_fields_of_this_kernel() {
+        let Ok(blob) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            eprintln!("skipped: this kernel has no BTF");
+            return;
+        };
+        let types = KernelTypes::parse(&blob).unwrap();
+        // Layouts that the kernel's user-space ABI fixes.
+        assert_eq!(types.offset("pt_regs", "di"), Some(14 * 8));
+        assert_eq!(types.offset("bpf_insn", "imm"), Some(4));
+        assert_eq!(types.offset("bpf_insn", "dst_reg"), Some(1));
+        assert_eq!(types.offset("bpf_insn", "src_reg"), None, "not at a whole byte");
+        assert_eq!(types.offset("pt_regs", "no such"), None);
+        assert_eq!(types.offset("no such", "di"), None);
+    }
+
+    #[test]
+    fn broken_blobs_are_refused() {
+        assert!(KernelTypes::parse(&[]).is_none());
+        assert!(KernelTypes::parse(&[0; 64]).is_none());
+        let mut blob = vec![0x9f, 0xeb, 1, 0];
+        for word in [24u32, 0, 400, 0, 4] {
+            blob.extend(word.to_ne_bytes());
+        }
+        blob.extend([0; 4]);
+        assert!(KernelTypes::parse(&blob).is_none(), "types beyond the end");
+    }
+}

@@ -1,0 +1,254 @@
+//! The traced processes: keeps the kernel's mappings and tables true while they map, fork, run other programs and end.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aya::maps::MapError;
+use tracer_ebpf::abi::{
+    process::{MAX_MAPPINGS, Mapping, MappingKind, Process},
+    sample::ProcessChange,
+};
+
+use crate::{
+    probe::{
+        programs::Maps,
+        tables::{UploadError, Uploaded},
+        value::Value,
+    },
+    recording::about::Losses,
+    target::{self, ExecutableMapping, Modules, Scan},
+    unwind::{ModuleIdentity, ModuleSource, ModuleTable, Placements, TableBuilder},
+};
+
+/// Why a process's mappings could not be brought into the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// They cannot be read.
+    #[error("reading the mappings of process {process} failed: {source}")]
+    Mappings {
+        /// The process.
+        process: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Its tables.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// A map.
+    #[error("BPF map of processes: {0}")]
+    Map(#[from] MapError),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Processes {
+    modules: Modules,
+    builder: TableBuilder,
+    placements: Placements,
+    uploaded: Uploaded,
+    /// How each module is unwound, by number.
+    unwinding: HashMap<u16, Unwinding>,
+    /// Processes whose mappings changed, and when they were last read.
+    changed: BTreeSet<u32>,
+    read: HashMap<u32, Instant>,
+    lost: Losses,
+}
+
+/// How a module is unwound.
+#[derive(Clone, Debug)]
+enum Unwinding {
+    /// By its table, which begins there.
+    Table(Arc<ModuleTable>, u32),
+    /// There is a table, but no room for it, or the file is unreadable.
+    NoTable,
+}
+
+/// A process's mappings are read again at most this often: a program that maps code in a loop must not keep us busy.
+const REST: Duration = Duration::from_millis(5);
+
+impl Processes {
+    /// `table_bytes`: kernel memory for tables at most.
+    pub fn new(modules: Modules, table_bytes: u64) -> Self {
+        Self {
+            modules,
+            builder: TableBuilder::default(),
+            placements: Placements::new(table_bytes),
+            uploaded: Uploaded::default(),
+            unwinding: HashMap::new(),
+            changed: BTreeSet::new(),
+            read: HashMap::new(),
+            lost: Losses::default(),
+        }
+    }
+
+    /// Takes note of an event.
+    pub fn changed(&mut self, change: ProcessChange, process: u32, _parent: u32) {
+        if change == ProcessChange::Executed {
+            self.modules.forget(process);
+        }
+        self.changed.insert(process);
+    }
+
+    /// Brings processes that changed up to date. Those that ended are forgotten.
+    ///
+    /// # Errors
+    /// What the kernel's maps say; a process that cannot be read has ended.
+    pub fn refresh_changed(&mut self, maps: &mut Maps) -> Result<(), ProcessError> {
+        let now = Instant::now();
+        let due: Vec<u32> = self
+            .changed
+            .iter()
+            .copied()
+            .filter(|process| self.read.get(process).is_none_or(|&read| now - read >= REST))
+            .collect();
+        for process in due {
+            self.changed.remove(&process);
+            match self.install(maps, process) {
+                Ok(()) => {
+                    self.read.insert(process, Instant::now());
+                }
+                Err(ProcessError::Mappings { .. }) => self.forget(maps, process),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a process's mappings and hands them, and the tables they need, to the kernel.
+    ///
+    /// # Errors
+    /// [`ProcessError::Mappings`] when it has ended.
+    pub fn install(&mut self, maps: &mut Maps, process: u32) -> Result<(), ProcessError> {
+        // Before the mappings are read: whatever is unmapped from here on makes the kernel distrust this copy.
+        let removals = match maps.removals.get(&process, 0) {
+            Ok(removals) => removals,
+            Err(MapError::KeyNotFound) => {
+                maps.removals.insert(process, 0, 0)?;
+                0
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let scan = self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })?;
+        self.lost.mappings += scan.dropped + scan.unnumbered;
+        self.build_tables(&scan);
+        self.uploaded.upload(maps, &mut self.placements)?;
+        let value = self.process_value(&scan.mappings, removals);
+        match maps.processes.insert(process, &*value, 0) {
+            Ok(()) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                self.lost.processes += 1;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A path by which the kernel can open a module's file now, whatever has happened to its name.
+    pub fn attach_path(&self, module: u16) -> Option<PathBuf> {
+        self.modules.get(module)?.descriptor_path()
+    }
+
+    /// The modules, and what was lost.
+    pub fn finish(self, losses: &mut Losses) -> Modules {
+        losses.mappings += self.lost.mappings;
+        losses.tables += self.lost.tables;
+        losses.processes += self.lost.processes;
+        self.modules
+    }
+
+    fn forget(&mut self, maps: &mut Maps, process: u32) {
+        self.modules.forget(process);
+        self.read.remove(&process);
+        // Both are usually gone already: the kernel side removes them when the process ends.
+        let _ = maps.processes.remove(&process);
+        let _ = maps.removals.remove(&process);
+    }
+
+    fn build_tables(&mut self, scan: &Scan) {
+        let mut new = Vec::new();
+        let mut numbers: Vec<u16> = scan.mappings.iter().map(|mapping| mapping.module).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers {
+            if self.unwinding.contains_key(&number) {
+                continue;
+            }
+            let Some(file) = self.modules.get(number).and_then(target::Module::file) else { continue };
+            let source = ModuleSource::File(file);
+            if let Ok(identity) = source.identity() {
+                new.push((number, (identity, source)));
+            }
+        }
+        let (numbers, sources): (Vec<u16>, Vec<(ModuleIdentity, ModuleSource)>) = new.into_iter().unzip();
+        self.builder.build(&sources);
+        for (number, (identity, _)) in numbers.into_iter().zip(&sources) {
+            let unwinding = match self.builder.get(identity) {
+                Some(Ok(table)) => match self.placements.place(*identity, table) {
+                    Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),
+                    Err(_) => {
+                        self.lost.tables += 1;
+                        Unwinding::NoTable
+                    }
+                },
+                _ => Unwinding::NoTable,
+            };
+            self.unwinding.insert(number, unwinding);
+        }
+    }
+
+    /// The kernel's view of the mappings.
+    fn process_value(&mut self, executable: &[ExecutableMapping], removals: u64) -> Box<Value<Process>> {
+        let none = Mapping { start: 0, end: 0, bias: 0, page_table: 0, module: 0, kind: 0, padding: 0 };
+        let mut value = Box::new(Value(Process { count: 0, padding: 0, removals, mappings: [none; MAX_MAPPINGS] }));
+        let mut mappings: Vec<Mapping> = executable.iter().flat_map(|mapping| self.pieces(mapping)).collect();
+        if mappings.len() > MAX_MAPPINGS {
+            // Modules are worth more than JIT code, of which there may be any number of pieces.
+            self.lost.mappings += (mappings.len() - MAX_MAPPINGS) as u64;
+            mappings.sort_by_key(|mapping| mapping.module == 0);
+            mappings.truncate(MAX_MAPPINGS);
+            mappings.sort_by_key(|mapping| mapping.start);
+        }
+        value.0.count = mappings.len() as u32;
+        for (to, from) in value.0.mappings.iter_mut().zip(mappings) {
+            *to = from;
+        }
+        value
+    }
+
+    /// A mapping, cut where the way of unwinding changes.
+    fn pieces(&self, mapping: &ExecutableMapping) -> Vec<Mapping> {
+        let whole = Mapping {
+            start: mapping.start,
+            end: mapping.end,
+            bias: mapping.bias,
+            page_table: 0,
+            module: mapping.module,
+            kind: MappingKind::NoTable as u8,
+            padding: 0,
+        };
+        match (mapping.kind, self.unwinding.get(&mapping.module)) {
+            // The kernel's trampoline for return probes: the walk knows it by being in no mapping.
+            (target::MappingKind::Uprobes, _) => Vec::new(),
+            (target::MappingKind::Anonymous, _) => {
+                vec![Mapping { kind: MappingKind::FramePointer as u8, ..whole }]
+            }
+            (_, Some(Unwinding::Table(table, page_table))) => {
+                let elf = mapping.start.wrapping_sub(mapping.bias)..mapping.end.wrapping_sub(mapping.bias);
+                let piece = |(range, kind): (std::ops::Range<u64>, MappingKind)| Mapping {
+                    start: range.start.wrapping_add(mapping.bias),
+                    end: range.end.wrapping_add(mapping.bias),
+                    page_table: *page_table,
+                    kind: kind as u8,
+                    ..whole
+                };
+                table.pieces(elf).into_iter().map(piece).collect()
+            }
+            _ => vec![whole],
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Samples of a run, kept small: what repeats is stored once.
+
+use std::collections::HashMap;
+
+use tracer_ebpf::abi::sample::Frame;
+
+use super::{
+    decode::RawSample,
+    stacks::{RawStack, Stacks},
+};
+
+/// One sample; its stack and thread name are numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSample {
+    /// Into [`Samples::into_parts`]'s stacks.
+    pub stack: u32,
+    /// Into its thread names.
+    pub thread_name: u32,
+    /// Process id.
+    pub process: u32,
+    /// Thread id.
+    pub thread: u32,
+    /// Slot of the probed function.
+    pub function: u32,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub time_ns: u64,
+    /// Requested bytes.
+    pub size: u64,
+    /// Mean bytes between samples; 0 = all.
+    pub interval: u64,
+}
+
+/// All samples of a run.
+#[derive(Debug, Default)]
+pub struct Samples {
+    stacks: Stacks,
+    names: HashMap<[u8; 16], u32>,
+    samples: Vec<StoredSample>,
+}
+
+/// [`Samples`], resolved: stacks and thread names in the order of their numbers.
+#[derive(Debug, Default)]
+pub struct SampleParts {
+    /// Distinct stacks.
+    pub stacks: Vec<RawStack>,
+    /// Distinct thread names.
+    pub thread_names: Vec<String>,
+    /// Samples in the order of their arrival.
+    pub samples: Vec<StoredSample>,
+}
+
+impl Samples {
+    /// Keeps a sample. `leaf` is the probed function, for a walk that found no frame.
+    pub fn push(&mut self, sample: RawSample, leaf: Frame) {
+        let header = sample.header;
+        let next = self.names.len() as u32;
+        let thread_name = *self.names.entry(header.thread_name).or_insert(next);
+        self.samples.push(StoredSample {
+            stack: self.stacks.intern(sample, leaf),
+            thread_name,
+            process: header.process,
+            thread: header.thread,
+            function: header.function,
+            time_ns: header.time_ns,
+            size: header.size,
+            interval: header.interval,
+        });
+    }
+
+    /// Samples so far.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// See [`SampleParts`].
+    pub fn into_parts(self) -> SampleParts {
+        let mut names: Vec<_> = self.names.into_iter().collect();
+        names.sort_unstable_by_key(|(_, number)| *number);
+        let text = |name: [u8; 16]| {
+            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+            String::from_utf8_lossy(&name[..end]).into_owned()
+        };
+        SampleParts {
+            stacks: self.stacks.into_ordered(),
+            thread_names: names.into_iter().map(|(name, _)| text(name)).collect(),
+            samples: self.samples,
+        }
+    }
+}

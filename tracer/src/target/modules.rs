@@ -1,0 +1,276 @@
+//! All modules of the traced processes, numbered.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::elf::ElfError;
+use super::mappings::{Entry, MappingKind, Mappings};
+use super::module::{Contents, Missing, Module};
+
+/// Module numbers have 15 bits in a [`Frame`](tracer_ebpf::abi::sample::Frame), and 0 means none.
+pub const MAX_MODULES: usize = 0x7fff;
+/// `AT_BASE` of `<elf.h>`: where the program interpreter was loaded.
+const AT_BASE: u64 = 7;
+
+/// Each distinct mapped file once, held open.
+#[derive(Debug, Default)]
+pub struct Modules {
+    modules: Vec<Module>,
+    /// By device and inode as the mappings name them. An open file keeps its inode from being given to another.
+    files: HashMap<(u64, u64), u16>,
+    /// Files whose contents are not known, by path too: their inode may be given to another.
+    missing: HashMap<(u64, u64, Vec<u8>), u16>,
+    vdsos: Vec<(Vec<u8>, u16)>,
+    /// What the last scan of each process found.
+    processes: HashMap<u32, HashMap<Key, Resolved>>,
+}
+
+/// What makes a mapping the one that was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    start: u64,
+    end: u64,
+    file_offset: u64,
+    device: u64,
+    inode: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Resolved {
+    module: u16,
+    bias: u64,
+    kind: MappingKind,
+}
+
+/// One executable mapping, in process addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecutableMapping {
+    /// First process address.
+    pub start: u64,
+    /// First process address behind it.
+    pub end: u64,
+    /// File offset of `start`.
+    pub file_offset: u64,
+    /// ELF virtual address = process address - bias (wrapping). 0 where there is no module.
+    pub bias: u64,
+    /// Number of the module; 0 for none: code made at run time, or a file that is not ELF.
+    pub module: u16,
+    /// What it holds. A file that is not ELF counts as [`MappingKind::Anonymous`]: programs put their code there.
+    pub kind: MappingKind,
+}
+
+/// The executable mappings of one process at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Sorted by start.
+    pub mappings: Vec<ExecutableMapping>,
+    /// Modules that this scan saw first.
+    pub new_modules: Vec<u16>,
+    /// Mappings that are left out: too many, unreadable, or gone while they were looked at.
+    pub dropped: u64,
+    /// Mappings without a module because all [`MAX_MODULES`] numbers are taken.
+    pub unnumbered: u64,
+}
+
+impl Modules {
+    /// An empty set. Raises tracer's limit of open files as far as it may, since every module is held open.
+    pub fn new() -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        // A refusal shows later, as files that cannot be opened.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        Self::default()
+    }
+
+    /// Reads the mappings of a process and opens the files not seen before. Call it again whenever the mappings may
+    /// have changed: what stayed costs a line of text.
+    ///
+    /// # Errors
+    /// When the mappings cannot be read, or the process has ended.
+    pub fn scan(&mut self, process: u32) -> io::Result<Scan> {
+        let Mappings { executable, dropped } = Mappings::read(process)?;
+        let mut scan = Scan { mappings: Vec::with_capacity(executable.len()), dropped, ..Scan::default() };
+        let before = self.processes.remove(&process).unwrap_or_default();
+        let mut now = HashMap::with_capacity(executable.len());
+        for entry in &executable {
+            let &Entry { start, end, file_offset, device, inode, .. } = entry;
+            let key = Key { start, end, file_offset, device, inode };
+            // An anonymous mapping is anonymous at once; nothing to remember.
+            let resolved = match before.get(&key) {
+                Some(resolved) => *resolved,
+                None => match self.resolve(process, entry, &mut scan) {
+                    Some(resolved) => resolved,
+                    None => {
+                        scan.dropped += 1;
+                        continue;
+                    }
+                },
+            };
+            now.insert(key, resolved);
+            let Resolved { module, bias, kind } = resolved;
+            scan.mappings.push(ExecutableMapping { start, end, file_offset, bias, module, kind });
+        }
+        self.processes.insert(process, now);
+        if !scan.new_modules.is_empty() {
+            self.mark_interpreter(process, &scan);
+        }
+        Ok(scan)
+    }
+
+    /// Forgets the mappings of a process that has ended or runs another program. Its modules stay.
+    pub fn forget(&mut self, process: u32) {
+        self.processes.remove(&process);
+    }
+
+    /// The module of this number.
+    pub fn get(&self, number: u16) -> Option<&Module> {
+        self.modules.get(usize::from(number).checked_sub(1)?)
+    }
+
+    /// All modules, by number.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Module> {
+        self.modules.iter()
+    }
+
+    /// `None` when the mapping is gone.
+    fn resolve(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<Resolved> {
+        let module = match entry.kind {
+            MappingKind::Anonymous | MappingKind::Uprobes => None,
+            MappingKind::Vdso => self.vdso(process, entry, scan),
+            MappingKind::File => self.file(process, entry, scan)?,
+        };
+        let resolved = module.and_then(|module| {
+            let bias = self.get(module)?.bias(entry)?;
+            Some(Resolved { module, bias, kind: entry.kind })
+        });
+        let kind = if entry.kind == MappingKind::Uprobes { entry.kind } else { MappingKind::Anonymous };
+        Some(resolved.unwrap_or(Resolved { module: 0, bias: 0, kind }))
+    }
+
+    /// The outer `None` is a mapping that is gone, the inner one a file that is not ELF.
+    #[expect(clippy::option_option, reason = "documented here, and its only caller takes them apart at once")]
+    fn file(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<Option<u16>> {
+        let file = (entry.device, entry.inode);
+        let missing = (entry.device, entry.inode, entry.path.clone());
+        if let Some(&number) = self.files.get(&file).or_else(|| self.missing.get(&missing)) {
+            return Some(Some(number));
+        }
+        let contents = Contents::open(process, entry).ok()?;
+        if matches!(contents, Err(Missing::Elf(ElfError::NotElf))) {
+            return Some(None);
+        }
+        let (path, known) = (Contents::path(&contents, entry), contents.is_ok());
+        let number = self.add(path, entry, contents, scan);
+        if let Some(number) = number {
+            if known {
+                self.files.insert(file, number);
+            } else {
+                self.missing.insert(missing, number);
+            }
+        }
+        Some(number)
+    }
+
+    /// Every process has the same vdso, at another address.
+    fn vdso(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<u16> {
+        let (contents, bytes) = Contents::vdso(process, entry).ok()?;
+        if let Some((_, number)) = self.vdsos.iter().find(|(known, _)| *known == bytes) {
+            return Some(*number);
+        }
+        let number = self.add("[vdso]".to_owned(), entry, Ok(contents), scan)?;
+        self.vdsos.push((bytes, number));
+        Some(number)
+    }
+
+    fn add(
+        &mut self,
+        path: String,
+        entry: &Entry,
+        contents: Result<Contents, Missing>,
+        scan: &mut Scan,
+    ) -> Option<u16> {
+        if self.modules.len() == MAX_MODULES {
+            scan.unnumbered += 1;
+            return None;
+        }
+        let number = u16::try_from(self.modules.len() + 1).ok()?;
+        let &Entry { start, end, file_offset, kind, .. } = entry;
+        self.modules.push(Module { number, path, kind, start, end, file_offset, is_interpreter: false, contents });
+        scan.new_modules.push(number);
+        Some(number)
+    }
+
+    /// `ld.so` lies at `AT_BASE`, and its first segment has ELF address 0.
+    fn mark_interpreter(&mut self, process: u32, scan: &Scan) {
+        let Some(base) = interpreter_base(process) else { return };
+        let interpreter = scan.mappings.iter().find(|mapping| mapping.module != 0 && mapping.bias == base);
+        if let Some(module) = interpreter.and_then(|mapping| self.modules.get_mut(usize::from(mapping.module) - 1)) {
+            module.is_interpreter = true;
+        }
+    }
+}
+
+/// `AT_BASE` of the auxiliary vector (proc_pid_auxv(5)); `None` for a static executable.
+fn interpreter_base(process: u32) -> Option<u64> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{process}/auxv")).ok()?.take(4096).read_to_end(&mut bytes).ok()?;
+    let (words, _) = bytes.as_chunks::<8>();
+    let (pairs, _) = words.as_chunks::<2>();
+    let pairs = pairs.iter().map(|[key, value]| (u64::from_le_bytes(*key), u64::from_le_bytes(*value)));
+    pairs.into_iter().find(|&(key, value)| key == AT_BASE && value != 0).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_scan_opens_nothing() {
+        let mut modules = Modules::new();
+        let first = modules.scan(std::process::id()).unwrap();
+        assert!(first.new_modules.len() >= 3, "{first:?}");
+        let second = modules.scan(std::process::id()).unwrap();
+        assert!(second.new_modules.is_empty());
+        assert_eq!(modules.iter().len(), first.new_modules.len());
+        for mapping in &first.mappings {
+            if mapping.module != 0 {
+                assert!(second.mappings.contains(mapping));
+            }
+        }
+    }
+
+    #[test]
+    fn another_process_shares_modules() {
+        let mut modules = Modules::new();
+        modules.scan(std::process::id()).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let scan = modules.scan(child.id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let new: Vec<&str> =
+            scan.new_modules.iter().map(|&number| modules.get(number).unwrap().path.as_str()).collect();
+        // libc, ld.so and the vdso were known.
+        assert_eq!(new, ["/usr/bin/sleep"]);
+        assert!(scan.mappings.iter().any(|mapping| mapping.kind == MappingKind::Vdso && mapping.module != 0));
+        assert!(modules.scan(child.id()).is_err());
+    }
+
+    #[test]
+    fn modules_know_what_they_are() {
+        let mut modules = Modules::new();
+        let scan = modules.scan(std::process::id()).unwrap();
+        let interpreters: Vec<_> = modules.iter().filter(|module| module.is_interpreter).collect();
+        assert_eq!(interpreters.len(), 1);
+        assert!(interpreters[0].path.contains("/ld-"), "{}", interpreters[0].path);
+        let vdso = modules.iter().find(|module| module.path == "[vdso]").unwrap();
+        assert!(vdso.build_id().is_some());
+        let address = modules_know_what_they_are as fn() as usize as u64;
+        let own = scan.mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address)).unwrap();
+        let own = modules.get(own.module).unwrap();
+        assert_eq!(own.path, std::env::current_exe().unwrap().to_str().unwrap());
+        assert_eq!(own.number, modules.iter().position(|module| module.path == own.path).unwrap() as u16 + 1);
+        assert!(modules.get(0).is_none() && modules.get(u16::MAX).is_none());
+    }
+}

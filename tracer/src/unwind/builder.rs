@@ -1,0 +1,115 @@
+//! Many modules at once, each only once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use object::read::ReadCache;
+
+use super::{BuildError, ModuleTable};
+
+/// Which contents a module has.
+///
+/// Not its build id: a file can carry any, and a table built from one file would then unwind another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ModuleIdentity {
+    /// A file in one state.
+    File {
+        /// Its file system.
+        device: u64,
+        /// Its number there.
+        inode: u64,
+        /// Its length in bytes.
+        size: u64,
+        /// When it was last changed: nanoseconds since 1970. The status change time, which unlike the modification time
+        /// cannot be set back.
+        changed_ns: i128,
+    },
+    /// The vdso of this boot.
+    Vdso,
+}
+
+/// A module whose bytes are at hand.
+#[derive(Debug)]
+pub enum ModuleSource {
+    /// An open file.
+    File(File),
+    /// [`super::vdso::image`].
+    Vdso(Vec<u8>),
+}
+
+impl ModuleSource {
+    /// Tells files apart.
+    ///
+    /// # Errors
+    /// Where the file's status cannot be read.
+    pub fn identity(&self) -> std::io::Result<ModuleIdentity> {
+        let Self::File(file) = self else { return Ok(ModuleIdentity::Vdso) };
+        let status = file.metadata()?;
+        Ok(ModuleIdentity::File {
+            device: status.dev(),
+            inode: status.ino(),
+            size: status.len(),
+            changed_ns: i128::from(status.ctime()) * 1_000_000_000 + i128::from(status.ctime_nsec()),
+        })
+    }
+
+    fn build(&self) -> Result<ModuleTable, BuildError> {
+        match self {
+            Self::File(file) => ModuleTable::build(&ReadCache::new(file)),
+            Self::Vdso(image) => ModuleTable::build(image.as_slice()),
+        }
+    }
+}
+
+/// A table, or why there is none. Shared, as many processes map the same modules.
+pub type Built = Result<Arc<ModuleTable>, Arc<BuildError>>;
+
+/// Builds tables and keeps them, so that a module that turns up again costs nothing.
+#[derive(Debug, Default)]
+pub struct TableBuilder {
+    built: HashMap<ModuleIdentity, Built>,
+}
+
+impl TableBuilder {
+    /// Builds what is not built yet, on all processors, the biggest files first.
+    pub fn build(&mut self, modules: &[(ModuleIdentity, ModuleSource)]) {
+        let mut new: HashMap<ModuleIdentity, &ModuleSource> =
+            modules.iter().map(|(identity, source)| (*identity, source)).collect();
+        new.retain(|identity, _| !self.built.contains_key(identity));
+        let mut new: Vec<_> = new.into_iter().collect();
+        new.sort_unstable_by_key(|(identity, _)| std::cmp::Reverse(size(identity)));
+
+        let (sender, built) = std::sync::mpsc::channel();
+        rayon::scope_fifo(|scope| {
+            for (identity, source) in new {
+                let sender = sender.clone();
+                scope.spawn_fifo(move |_| {
+                    let built = source.build().map(Arc::new).map_err(Arc::new);
+                    // The receiver lives until every task is done.
+                    let _ = sender.send((identity, built));
+                });
+            }
+        });
+        drop(sender);
+        self.built.extend(built);
+    }
+
+    /// A module's table; `None` where it was never built.
+    pub fn get(&self, identity: &ModuleIdentity) -> Option<&Built> {
+        self.built.get(identity)
+    }
+
+    /// Forgets modules.
+    pub fn retain(&mut self, in_use: impl Fn(&ModuleIdentity) -> bool) {
+        self.built.retain(|identity, _| in_use(identity));
+    }
+}
+
+fn size(identity: &ModuleIdentity) -> u64 {
+    match identity {
+        ModuleIdentity::File { size, .. } => *size,
+        ModuleIdentity::Vdso => 0,
+    }
+}

@@ -1,0 +1,359 @@
+//! Where the words of each table go.
+//!
+//! The words are kept here as the kernel shall have them. A table is written once; [`Placements::take_dirty`] then names the
+//! shards that changed, however many tables they hold, so an upload costs one update a shard.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use tracer_ebpf::abi::unwind::{MAX_SHARDS, Row, Rule, SHARD_WORDS};
+
+use super::rules::{Rules, UNSUPPORTED};
+use super::words::FreeWords;
+use super::{ModuleIdentity, ModuleTable, Page};
+
+const SHARD_BYTES: u64 = 4 * SHARD_WORDS as u64;
+
+/// All placed tables: one dictionary, one space of words.
+#[derive(Debug)]
+pub struct Placements {
+    rules: Rules,
+    rules_taken: usize,
+    rows_without_rule: u64,
+    free: FreeWords,
+    shards: Vec<Option<Shard>>,
+    placed: HashMap<ModuleIdentity, Placed>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    words: Box<[u32]>,
+    dirty: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Placed {
+    page_table: u32,
+    words: Vec<Range<u32>>,
+}
+
+/// A shard whose words the kernel does not have yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DirtyShard<'a> {
+    /// Its number.
+    pub shard: u32,
+    /// All its words.
+    pub words: &'a [u32],
+    /// Those of `words` that may differ from what the kernel has.
+    pub changed: Range<usize>,
+}
+
+/// The table does not fit the memory limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its unwind table needs {needed} bytes; of the {limit} bytes for unwind tables, {free} are free")]
+pub struct TableMemoryError {
+    /// Bytes of the table.
+    pub needed: u64,
+    /// Bytes not taken by other tables. May exceed `needed` where they lie scattered.
+    pub free: u64,
+    /// Bytes for all tables.
+    pub limit: u64,
+}
+
+impl Placements {
+    /// Kernel memory for tables by default.
+    pub const DEFAULT_LIMIT: u64 = 64 << 20;
+
+    /// `limit`: bytes of kernel memory for tables, in whole shards of 1 MiB: at least one and at most [`MAX_SHARDS`]. A
+    /// shard is created when it is first needed.
+    pub fn new(limit: u64) -> Self {
+        let shards = (limit / SHARD_BYTES).clamp(1, u64::from(MAX_SHARDS)) as usize;
+        Self {
+            rules: Rules::dictionary(),
+            rules_taken: 0,
+            rows_without_rule: 0,
+            free: FreeWords::new(shards as u32 * SHARD_WORDS),
+            shards: (0..shards).map(|_| None).collect(),
+            placed: HashMap::new(),
+        }
+    }
+
+    /// Places a module's table, unless it is placed already, and returns its
+    /// [`page_table`](tracer_ebpf::abi::process::Mapping::page_table).
+    ///
+    /// # Errors
+    /// Where the memory limit leaves no room; nothing is placed then. Freeing other tables helps.
+    pub fn place(&mut self, identity: ModuleIdentity, table: &ModuleTable) -> Result<u32, TableMemoryError> {
+        if let Some(placed) = self.placed.get(&identity) {
+            return Ok(placed.page_table);
+        }
+        if table.pages().is_empty() {
+            return Ok(0);
+        }
+        let mut words = Vec::new();
+        let Some(addresses) = self.reserve(table, &mut words) else {
+            words.into_iter().for_each(|words| self.free.give(words));
+            let free = 4 * u64::from(self.free.count());
+            return Err(TableMemoryError {
+                needed: table.bytes(),
+                free,
+                limit: self.shards.len() as u64 * SHARD_BYTES,
+            });
+        };
+        let numbers: Vec<_> = table.rules().iter().map(|&rule| self.rules.number(rule)).collect();
+        let mut rows_without_rule = 0;
+        let entries = words.first().map_or(0, |words| words.start);
+        for ((index, page), address) in (0..).zip(table.pages()).zip(addresses) {
+            self.write(entries + 2 * index, [address, page.count]);
+            let rows = table.rows().get(page.first as usize..).unwrap_or_default();
+            let global = |row: &Row| {
+                let number = numbers.get(row.rule() as usize).copied().flatten();
+                rows_without_rule += u64::from(number.is_none());
+                Row::new(row.offset() as u16, number.unwrap_or(UNSUPPORTED)).0
+            };
+            self.write(address, rows.iter().take(page.count as usize).map(global));
+        }
+        self.rows_without_rule += rows_without_rule;
+        let page_table = entries.wrapping_sub((table.first_page() as u32).wrapping_mul(2));
+        self.placed.insert(identity, Placed { page_table, words });
+        Ok(page_table)
+    }
+
+    /// Takes words for the page table, then for the rows, and pushes them to `taken`. Returns the address of each page's
+    /// rows. `None` where the space does not suffice.
+    fn reserve(&mut self, table: &ModuleTable, taken: &mut Vec<Range<u32>>) -> Option<Vec<u32>> {
+        let entries = u32::try_from(2 * table.pages().len()).ok()?;
+        taken.push(self.free.take_even(entries)?);
+        let rows: u32 = table.rows().len().try_into().ok()?;
+        let most = table.pages().iter().map(|page| page.count).max().unwrap_or(0);
+        // All rows in one stretch where possible; then in ever smaller ones.
+        let holes = [rows.min(SHARD_WORDS), most.max(SHARD_WORDS / 64).min(rows), most]
+            .into_iter()
+            .map(|least| self.free.within_shards(least.max(1)))
+            .find(|holes| capacity(holes, table.pages()) == table.pages().len())?;
+        let mut addresses = Vec::with_capacity(table.pages().len());
+        for hole in holes {
+            let mut next = hole.start;
+            while let Some(page) = table.pages().get(addresses.len()).filter(|page| page.count <= hole.end - next) {
+                addresses.push(next);
+                next += page.count;
+            }
+            if next > hole.start {
+                self.free.take(hole.start..next);
+                taken.push(hole.start..next);
+            }
+        }
+        Some(addresses)
+    }
+
+    /// Writes consecutive words of one shard.
+    fn write(&mut self, address: u32, words: impl IntoIterator<Item = u32>) {
+        let Some(shard) = self.shards.get_mut((address / SHARD_WORDS) as usize) else { return };
+        let shard = shard.get_or_insert_with(|| Shard { words: vec![0; SHARD_WORDS as usize].into(), dirty: 0..0 });
+        let start = (address % SHARD_WORDS) as usize;
+        let mut end = start;
+        for (slot, word) in shard.words.iter_mut().skip(start).zip(words) {
+            *slot = word;
+            end += 1;
+        }
+        if start < end {
+            let dirty = &shard.dirty;
+            shard.dirty = if dirty.is_empty() { start..end } else { dirty.start.min(start)..dirty.end.max(end) };
+        }
+    }
+
+    /// Frees the words of all modules that are not in use. Their mappings must be gone from the process map before: a walk
+    /// that still looks them up would find another module's rows.
+    pub fn retain(&mut self, in_use: impl Fn(&ModuleIdentity) -> bool) {
+        let free = &mut self.free;
+        self.placed.retain(|identity, placed| {
+            let keep = in_use(identity);
+            if !keep {
+                placed.words.drain(..).for_each(|words| free.give(words));
+            }
+            keep
+        });
+    }
+
+    /// Whether a module's table is placed.
+    pub fn contains(&self, identity: &ModuleIdentity) -> bool {
+        self.placed.contains_key(identity)
+    }
+
+    /// The shards with words that were written since the last call. Upload them, and the new rules, before any mapping that
+    /// uses them.
+    pub fn take_dirty(&mut self) -> impl Iterator<Item = DirtyShard<'_>> {
+        (0..).zip(&mut self.shards).filter_map(|(shard, content)| {
+            let content = content.as_mut()?;
+            let changed = std::mem::replace(&mut content.dirty, 0..0);
+            (!changed.is_empty()).then_some(DirtyShard { shard, words: &content.words, changed })
+        })
+    }
+
+    /// The rules that were numbered since the last call, and the number of the first. Rules are never dropped.
+    pub fn take_new_rules(&mut self) -> (u32, &[Rule]) {
+        let rules = self.rules.as_slice();
+        let first = std::mem::replace(&mut self.rules_taken, rules.len());
+        (first as u32, &rules[first..])
+    }
+
+    /// Rows that were placed as unsupported because the dictionary is full.
+    pub fn rows_without_rule(&self) -> u64 {
+        self.rows_without_rule
+    }
+
+    /// Bytes of kernel memory: whole shards.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().flatten().count() as u64 * SHARD_BYTES
+    }
+}
+
+/// How many of `pages` find room for their rows in `holes`, taken in order.
+fn capacity(holes: &[Range<u32>], pages: &[Page]) -> usize {
+    let mut placed = 0;
+    for hole in holes {
+        let mut left = hole.end - hole.start;
+        while let Some(page) = pages.get(placed).filter(|page| page.count <= left) {
+            left -= page.count;
+            placed += 1;
+        }
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::hash_map::Entry;
+
+    use proptest::prelude::*;
+    use tracer_ebpf::abi::unwind::{PAGE_SIZE, RBP_SAME, RuleKind};
+
+    use super::*;
+
+    /// What the kernel has: only what was uploaded.
+    #[derive(Default)]
+    struct Kernel {
+        shards: HashMap<u32, Vec<u32>>,
+        rules: Vec<Rule>,
+    }
+
+    impl Kernel {
+        fn upload(&mut self, placements: &mut Placements) {
+            let (first, new) = placements.take_new_rules();
+            assert_eq!(first as usize, self.rules.len());
+            self.rules.extend(new);
+            for DirtyShard { shard, words, changed } in placements.take_dirty() {
+                let copy = self.shards.entry(shard).or_insert_with(|| vec![0; SHARD_WORDS as usize]);
+                copy[changed.clone()].copy_from_slice(&words[changed]);
+            }
+            assert!(placements.take_dirty().next().is_none());
+        }
+
+        /// As the walk looks a rule up.
+        fn lookup(&self, page_table: u32, address: u64) -> Option<Rule> {
+            let word = |at: u32| self.shards[&(at / SHARD_WORDS)][(at % SHARD_WORDS) as usize];
+            let entry = page_table.wrapping_add(((address / PAGE_SIZE) as u32).wrapping_mul(2));
+            assert_eq!(entry / SHARD_WORDS, (entry + 1) / SHARD_WORDS, "an entry straddles shards");
+            let (first, count) = (word(entry), word(entry + 1));
+            if count == 0 {
+                return None;
+            }
+            assert_eq!(first / SHARD_WORDS, (first + count - 1) / SHARD_WORDS, "a page's rows straddle shards");
+            let rows = &self.shards[&(first / SHARD_WORDS)][(first % SHARD_WORDS) as usize..][..count as usize];
+            let before = rows.partition_point(|&row| Row(row).offset() <= (address % PAGE_SIZE) as u32);
+            Some(self.rules[Row(rows[before - 1]).rule() as usize])
+        }
+    }
+
+    fn identity(inode: u64) -> ModuleIdentity {
+        ModuleIdentity::File { device: 1, inode, size: 0, changed_ns: 0 }
+    }
+
+    /// A table with so many rows in each page.
+    fn table(first_page: u64, rows_of_pages: &[u32], seed: i32) -> ModuleTable {
+        let rule = |cfa_offset| Rule { kind: RuleKind::Rsp as u8, rbp: RBP_SAME, rbp_offset: -8, cfa_offset };
+        let mut table =
+            ModuleTable { first_page, rules: (0..7).map(|n| rule(seed + n)).collect(), ..Default::default() };
+        for &count in rows_of_pages {
+            table.pages.push(Page { first: table.rows.len() as u32, count });
+            let spread = (PAGE_SIZE as u32 / count.max(1)).max(1);
+            table.rows.extend((0..count).map(|n| Row::new((n * spread) as u16, (n ^ seed as u32) % 7)));
+        }
+        table
+    }
+
+    fn check(kernel: &Kernel, page_table: u32, table: &ModuleTable) {
+        for page in 0..table.pages().len() as u64 {
+            for offset in [0, 700, 4095] {
+                let address = (table.first_page() + page) * PAGE_SIZE + offset;
+                assert_eq!(kernel.lookup(page_table, address), table.lookup(address), "{address:#x}");
+            }
+        }
+    }
+
+    fn pages() -> impl Strategy<Value = Vec<u32>> {
+        let count = prop_oneof![4 => Just(0_u32), 20 => 1..300_u32, 1 => Just(4096)];
+        prop_oneof![proptest::collection::vec(count.clone(), 1..40), proptest::collection::vec(count, 900..1100)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_placed_is_what_is_looked_up(
+            steps in proptest::collection::vec((any::<bool>(), 0..12_u64, 0..1_u64 << 51, pages()), 1..20),
+        ) {
+            let mut placements = Placements::new(3 << 20);
+            let mut kernel = Kernel::default();
+            let mut placed: HashMap<u64, (u32, ModuleTable)> = HashMap::new();
+            for (free, module, first_page, pages) in steps {
+                if free {
+                    placements.retain(|other| *other != identity(module));
+                    placed.remove(&module);
+                } else if let Entry::Vacant(vacant) = placed.entry(module) {
+                    let table = table(first_page, &pages, module as i32 * 3);
+                    if let Ok(page_table) = placements.place(identity(module), &table) {
+                        vacant.insert((page_table, table));
+                    }
+                }
+                kernel.upload(&mut placements);
+                for (page_table, table) in placed.values() {
+                    check(&kernel, *page_table, table);
+                }
+            }
+            placements.retain(|_| false);
+            prop_assert_eq!(placements.free.within_shards(1).len(), 3);
+            prop_assert_eq!(placements.free.count(), 3 * SHARD_WORDS);
+        }
+    }
+
+    #[test]
+    fn a_placed_table_is_not_written_again() {
+        let mut placements = Placements::new(1 << 20);
+        let table = table(5, &[10, 20], 0);
+        let first = placements.place(identity(1), &table).unwrap();
+        assert_eq!(placements.take_dirty().map(|dirty| dirty.changed).collect::<Vec<_>>(), vec![0..34]);
+        assert_eq!(placements.place(identity(1), &table), Ok(first));
+        assert_eq!(placements.take_dirty().next(), None);
+        assert_eq!(placements.bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn the_limit_binds_and_freeing_helps() {
+        let mut placements = Placements::new(1 << 20);
+        let big = table(0, &[4000; 50], 0);
+        placements.place(identity(1), &big).unwrap();
+        let error = placements.place(identity(2), &big).unwrap_err();
+        assert_eq!(error, TableMemoryError { needed: big.bytes(), free: (1 << 20) - big.bytes(), limit: 1 << 20 });
+        assert!(!placements.contains(&identity(2)));
+        placements.retain(|other| *other == identity(2));
+        placements.place(identity(2), &big).unwrap();
+    }
+
+    #[test]
+    fn a_module_without_pages_takes_nothing() {
+        let mut placements = Placements::new(1 << 20);
+        placements.place(identity(1), &ModuleTable::default()).unwrap();
+        assert_eq!((placements.bytes(), placements.take_dirty().next()), (0, None));
+    }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask demo`: the reference server under load, and tracer on it. Nothing is left running.
+
+mod background;
+pub mod check;
+pub mod loaded_server;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use signal_hook::{consts::SIGINT, flag};
+
+use self::loaded_server::{Load, LoadedServer};
+use crate::{exec, workspace};
+
+/// Records the reference game server under load: builds both, and writes a flame graph of what the server allocates.
+#[derive(clap::Args)]
+pub struct Options {
+    /// How long to record.
+    #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Games at a time, two connections each.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    games: u32,
+    /// The picture; the recording is written beside it.
+    #[arg(long, default_value = "alloc.svg")]
+    out: PathBuf,
+}
+
+/// Runs it; the exit code is tracer's.
+///
+/// # Errors
+/// When something does not build or start, or Ctrl-C comes before the recording.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let status = record(options)?;
+    // No code: a signal ended it.
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn record(options: &Options) -> anyhow::Result<ExitStatus> {
+    let tracer = build_tracer()?;
+    let logs = workspace::target_dir()?.join("demo");
+    let load = Load { games: options.games };
+    let server = LoadedServer::start(load, &logs)?;
+    eprintln!("server {} plays {} games over {} connections", server.pid(), load.games, load.connections());
+
+    let status = run_tracer(&tracer, server.pid(), options)?;
+    let totals = server.stop()?;
+    eprintln!("load client:\n  {}", totals.trim_end().replace('\n', "\n  "));
+    eprintln!("logs: {}", logs.display());
+    if status.success() {
+        eprintln!("picture: {}", options.out.display());
+    }
+    Ok(status)
+}
+
+fn build_tracer() -> anyhow::Result<PathBuf> {
+    exec::exec(workspace::cargo()?.args(["build", "--locked", "--release", "--package", "tracer"]))?;
+    Ok(workspace::target_dir()?.join("release/tracer"))
+}
+
+/// Runs tracer in the foreground, through sudo where we are not root. A Ctrl-C ends the recording early: tracer has it from
+/// the terminal, and we go on to stop the server.
+fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<ExitStatus> {
+    let mut command = if workspace::is_root() {
+        let mut command = Command::new(tracer);
+        background::die_with_parent(&mut command);
+        command
+    } else {
+        let mut command = Command::new("sudo");
+        command.arg(tracer);
+        command
+    };
+    command.args(["--pid", &pid.to_string(), "--duration"]);
+    command.arg(humantime::format_duration(options.duration).to_string().replace(' ', ""));
+    command.arg("-o").arg(&options.out).arg("--force");
+
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let handler = flag::register(SIGINT, Arc::clone(&interrupted)).context("cannot handle Ctrl-C")?;
+    let status = command.status().with_context(|| format!("cannot run {command:?}"));
+    signal_hook::low_level::unregister(handler);
+    if interrupted.load(Ordering::Relaxed) {
+        eprintln!("interrupted: the recording is shorter than {}", humantime::format_duration(options.duration));
+    }
+    let status = status?;
+    if status.code().is_none() {
+        bail!("{command:?} was ended: {status}");
+    }
+    Ok(status)
+}

@@ -1,0 +1,86 @@
+//! The steps, cheapest first.
+
+use super::{Outcome, markdown};
+use crate::{build_ebpf, demo, exec, workspace};
+
+/// One thing that CI checks.
+pub struct Step {
+    /// To choose it by.
+    pub name: &'static str,
+    /// What is checked.
+    pub about: &'static str,
+    /// Does it.
+    pub run: fn() -> anyhow::Result<Outcome>,
+}
+
+/// All steps, in the order in which they run.
+pub const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "rustfmt changes nothing", run: fmt },
+    Step { name: "clippy", about: "no lint fires, in any target", run: clippy },
+    Step { name: "clippy-bpf", about: "no lint fires in the BPF programs", run: clippy_bpf },
+    Step { name: "doc", about: "the API documentation builds, and its links lead somewhere", run: doc },
+    Step { name: "bpf-object", about: "the committed BPF object is what the sources give", run: bpf_object },
+    Step { name: "unit", about: "unit, property, command-line and documentation tests", run: unit },
+    Step { name: "markdown", about: "commands and links in the documents work", run: markdown::check },
+    Step { name: "kernel", about: "tests against the running kernel", run: kernel },
+    Step { name: "demo", about: "a short demo finds the functions that allocate", run: demo_check },
+];
+
+const NOT_ROOT: Outcome = Outcome::Skipped("needs root, to load BPF programs");
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<Outcome> {
+    exec::exec(workspace::cargo()?.args(arguments))?;
+    Ok(Outcome::Passed)
+}
+
+fn fmt() -> anyhow::Result<Outcome> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+fn clippy() -> anyhow::Result<Outcome> {
+    cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn clippy_bpf() -> anyhow::Result<Outcome> {
+    let programs = ["--package", "tracer-ebpf", "--bin", "tracer-ebpf", "--features", "programs"];
+    exec::exec(
+        workspace::cargo()?
+            .args(["clippy", "--locked"])
+            .args(programs)
+            .args(["--", "-D", "warnings"])
+            // Checked for the host, which has a clippy; without std, a panic there can only abort.
+            .env("CARGO_PROFILE_DEV_PANIC", "abort"),
+    )?;
+    Ok(Outcome::Passed)
+}
+
+fn doc() -> anyhow::Result<Outcome> {
+    let arguments = ["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"];
+    exec::exec(workspace::cargo()?.args(arguments).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Outcome::Passed)
+}
+
+fn bpf_object() -> anyhow::Result<Outcome> {
+    build_ebpf::check()?;
+    Ok(Outcome::Passed)
+}
+
+fn unit() -> anyhow::Result<Outcome> {
+    cargo(&["test", "--locked", "--workspace", "--no-fail-fast"])
+}
+
+/// One test at a time: each traces the system, and counts what it sees.
+fn kernel() -> anyhow::Result<Outcome> {
+    if !workspace::is_root() {
+        return Ok(NOT_ROOT);
+    }
+    cargo(&["test", "--locked", "--package", "tracer", "--test", "kernel", "--no-fail-fast", "--", "--test-threads=1"])
+}
+
+fn demo_check() -> anyhow::Result<Outcome> {
+    if !workspace::is_root() {
+        return Ok(NOT_ROOT);
+    }
+    demo::check::check()?;
+    Ok(Outcome::Passed)
+}
