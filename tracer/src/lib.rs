@@ -5,7 +5,14 @@
 //! [`symbolize`] (addresses to names), [`recording`] (the file a run leaves), [`estimate`] and [`profile`] (numbers),
 //! [`output`] (pictures and text). Everything after a [`recording::Recording`] is pure.
 
+pub mod allocators;
+pub mod cli;
+pub mod estimate;
+pub mod output;
 pub mod probe;
+pub mod profile;
+pub mod record;
 pub mod recording;
+pub mod symbolize;
 pub mod target;
 pub mod unwind;

@@ -46,6 +46,10 @@ pub enum SizeFrom {
     Product01 = 3,
     /// The product of the second and third: `reallocarray(p, n, size)`.
     Product12 = 4,
+    /// The fourth: Rust's `__rust_realloc(p, old_size, alignment, new_size)`.
+    Argument3 = 5,
+    /// The first integer argument of Go's register ABI (RAX on x86-64): `runtime.mallocgc(size, type, zero)`.
+    GoArgument0 = 6,
 }
 
 /// Calls that the function hands on to another probed function, and which therefore are left to that one.
@@ -60,6 +64,9 @@ pub enum Delegates {
     SmallArgument0 = 2,
     /// Calls whose second argument is at most 16: glibc's `posix_memalign(&p, 16, n)` calls `malloc(n)`.
     SmallArgument1 = 3,
+    /// Calls whose first argument in Go's register ABI is at most 512: `runtime.mallocgc` calls a function made for the
+    /// size class, where the runtime has such functions.
+    SmallGoArgument0 = 4,
 }
 
 /// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.

@@ -9,7 +9,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use aya::maps::{Array, MapData, MapError};
+use aya::maps::{Array, Map, MapData, MapError};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use tracer_ebpf::abi::unwind::SHARD_WORDS;
 
 use super::{
@@ -57,8 +58,7 @@ impl Uploaded {
         }
         for DirtyShard { shard, words, changed } in placements.take_dirty() {
             if !self.shards.contains_key(&shard) {
-                let map: Array<MapData, Value<Shard>> = Array::create(1, MMAPABLE)?;
-                let mapped = MappedShard::new(&map)?;
+                let (map, mapped) = new_shard()?;
                 maps.shards.set(shard, &map, 0)?;
                 self.shards.insert(shard, mapped);
             }
@@ -70,8 +70,16 @@ impl Uploaded {
     }
 }
 
+/// An empty shard, and its memory.
+fn new_shard() -> Result<(Array<MapData, Value<Shard>>, MappedShard), UploadError> {
+    let description = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY as u32, 4, SHARD_BYTES as u32, 1, MMAPABLE);
+    let data = MapData::create(description, "shard", None)?;
+    let mapped = MappedShard::new(&data)?;
+    Ok((Array::try_from(Map::Array(data))?, mapped))
+}
+
 impl MappedShard {
-    fn new(map: &Array<MapData, Value<Shard>>) -> Result<Self, UploadError> {
+    fn new(map: &MapData) -> Result<Self, UploadError> {
         let fd = map.fd().as_fd().as_raw_fd();
         // SAFETY: a new shared mapping at an address that the kernel chooses; the map is as long as a shard.
         let address = unsafe {

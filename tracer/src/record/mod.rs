@@ -2,4 +2,6 @@
 
 pub mod decode;
 pub mod interval;
+pub mod processes;
+pub mod samples;
 pub mod stacks;

@@ -1,1 +1,126 @@
-//! x
+//! Addresses to names: functions, files and lines, for the distinct frames of a recording.
+//!
+//! Each module is named in one go by a confined reader ([`confine`]) that works on a clean copy of its symbols ([`image`]).
+//! Code made at run time is named by the program's own perf map ([`perf_map`]). What has no name is called by module and
+//! offset, and the reason is kept.
+
+pub mod confine;
+pub mod debug_file;
+pub mod demangle;
+pub mod frames;
+pub mod image;
+pub mod lookup;
+pub mod perf_map;
+pub mod symbols;
+pub mod unresolved;
+
+mod name_module;
+mod result;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use rayon::ThreadPoolBuilder;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+pub use frames::Frames;
+pub use lookup::DebugInfo;
+pub use result::{ModuleReport, RunTimeCodeReport, Symbolized};
+pub use unresolved::{Failure, Unresolved};
+
+use self::confine::Limits;
+use self::lookup::Wanted;
+use self::perf_map::{PerfMap, PerfMapProblem};
+use crate::target::filesystem::Root;
+use crate::target::{Modules, Process};
+
+/// How much to find out, and at what cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Use debug information: lines, inlined functions, names of functions without symbol.
+    pub debug_info: bool,
+    /// Show inlined functions.
+    pub inlined: bool,
+    /// Limits for one module.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { debug_info: true, inlined: true, limits: Limits { memory: 16 << 30, time: Duration::from_secs(120) } }
+    }
+}
+
+/// What of a process must be held from the beginning, so that its run-time code and its debug files can be found after
+/// it has ended.
+#[derive(Debug)]
+pub struct NameSources {
+    process: u32,
+    namespace_pid: u32,
+    uid: u32,
+    root: Root,
+}
+
+impl NameSources {
+    /// Holds on to the process's file system.
+    ///
+    /// # Errors
+    /// When the process has ended or may not be read.
+    pub fn new(process: &Process) -> io::Result<Self> {
+        let &Process { pid, namespace_pid, uid, .. } = process;
+        Ok(Self { process: pid, namespace_pid, uid, root: Root::of_process(pid)? })
+    }
+}
+
+/// Names all frames. `sources` are the traced processes, the first one first.
+pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], settings: Settings) -> Symbolized {
+    let (mut by_module, mut by_process) = (BTreeMap::<u16, Vec<usize>>::new(), BTreeMap::<u32, Vec<usize>>::new());
+    for (index, place) in frames.places().iter().enumerate() {
+        match place.module {
+            0 => by_process.entry(place.process).or_default().push(index),
+            module => by_module.entry(module).or_default().push(index),
+        }
+    }
+    let addresses = |indices: &[usize]| indices.iter().map(|&index| frames.places()[index].address).collect::<Vec<_>>();
+
+    let host = Root::host().ok();
+    let roots: Vec<&Root> = sources.first().map(|first| &first.root).into_iter().chain(&host).collect();
+    let wanted = Wanted { debug_info: settings.debug_info, inlined: settings.inlined };
+    let by_module: Vec<_> = by_module.into_iter().collect();
+    let named: Vec<_> = in_parallel(|| {
+        let items = by_module.par_iter();
+        let named = items.map(|(number, indices)| {
+            let module = modules.get(*number)?;
+            Some((module, name_module::name(module, &addresses(indices), &roots, wanted, settings.limits)))
+        });
+        named.collect()
+    });
+
+    let mut result = result::Builder::new(frames.len());
+    for ((_, indices), named) in by_module.iter().zip(named) {
+        match named {
+            Some((module, named)) => result.module(module, frames.places(), indices, named),
+            // A frame of a module that was never scanned: a bug in tracer, shown as an address.
+            None => result.run_time_code(frames.places(), indices, None, Err(PerfMapProblem::Absent)),
+        }
+    }
+    for (process, indices) in &by_process {
+        let source = sources.iter().find(|source| source.process == *process).ok_or(PerfMapProblem::Absent);
+        let map = source.and_then(|source| PerfMap::read(&source.root, source.namespace_pid, source.uid));
+        let names = map.map(|map| map.names(&addresses(indices)));
+        result.run_time_code(frames.places(), indices, Some(*process), names);
+    }
+    result.finish()
+}
+
+/// The confined reader runs on the stack of the thread that starts it, and DWARF nests.
+const STACK_SIZE: usize = 64 << 20;
+
+/// Runs `work` in a thread pool of its own, or here where none can be made.
+fn in_parallel<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    match ThreadPoolBuilder::new().stack_size(STACK_SIZE).build() {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
+}

@@ -59,6 +59,11 @@ impl Seek for PositionedFile<'_> {
 pub struct BuildId(Box<[u8]>);
 
 impl BuildId {
+    /// A build id of these bytes; `None` where they are too few to name anything, or absurdly many.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        (8..=64).contains(&bytes.len()).then(|| Self(bytes.into()))
+    }
+
     /// The bytes; 8 to 64.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -142,7 +147,7 @@ impl ElfFacts {
                 })
                 .collect(),
             is_go: sections.find(".gopclntab").is_some(),
-            has_debug_info: sections.find(".debug_info").is_some() || sections.find(".zdebug_info").is_some(),
+            has_debug_info: sections.find(".debug_info").is_some(),
         })
     }
 
@@ -187,7 +192,7 @@ fn build_id<'data>(header: &ProgramHeader64<LE>, data: impl ReadRef<'data>) -> O
     let mut notes = header.notes(LE, data).ok()??;
     while let Ok(Some(note)) = notes.next() {
         if note.n_type(LE) == elf::NT_GNU_BUILD_ID && note.name() == elf::ELF_NOTE_GNU {
-            return (8..=64).contains(&note.desc().len()).then(|| BuildId(note.desc().into()));
+            return BuildId::new(note.desc());
         }
     }
     None

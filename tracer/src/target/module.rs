@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, major, memfd_create};
 use thiserror::Error;
@@ -79,6 +80,17 @@ impl Module {
     /// What is known of the file.
     pub fn facts(&self) -> Result<&ElfFacts, Missing> {
         self.contents.as_ref().map(|contents| &contents.facts).map_err(|missing| *missing)
+    }
+
+    /// The open file, by another descriptor; `None` where its contents are not known.
+    pub fn file(&self) -> Option<File> {
+        self.contents.as_ref().ok()?.file.try_clone().ok()
+    }
+
+    /// A path by which the kernel opens this very file, whatever has happened to its name. Valid while `self` lives.
+    pub fn descriptor_path(&self) -> Option<PathBuf> {
+        let contents = self.contents.as_ref().ok()?;
+        Some(PathBuf::from(format!("/proc/self/fd/{}", contents.file.as_raw_fd())))
     }
 
     /// Its build id.

@@ -33,43 +33,62 @@ pub(super) fn gaps(spans: &[Span], end: u32) -> impl Iterator<Item = Gap> + '_ {
     ends.zip(starts).map(|(end, start)| end..start)
 }
 
-/// Functions that are the outermost frame of every stack they are on, and for which C libraries and compilers often leave
-/// no unwind information:
-///
-/// - `_start` (the entry point) has no caller, and what runs between it and `main` calls nothing else: glibc's and musl's
-///   `__libc_start_main`, musl's `_start_c` and `libc_start_main_stage2`. A stack that ends there lacks at most those frames.
-/// - `main` of a program, for which rustc generates a shim without unwind information under `panic = "abort"`.
-/// - musl's `__clone` calls a new thread's first function on a stack of its own; in the calling thread it calls nothing.
-///
-/// Elsewhere a name proves nothing, so these hold only in gaps, and `main` only in a program.
-pub(super) fn outermost<'a, R: ReadRef<'a>>(image: &Image<'a, '_, R>, base: u64, gaps: &[Gap]) -> Vec<Range<u32>> {
-    let gap_of = |address: u64| {
-        let offset = u32::try_from(address.checked_sub(base)?).ok()?;
-        let gap = gaps.get(gaps.partition_point(|gap| gap.end <= offset))?;
-        (gap.start <= offset).then_some((offset, gap.end))
-    };
-    let mut found = Vec::new();
-    if let Some((start, end)) = image.entry.and_then(gap_of) {
-        found.push(start..end.min(start.saturating_add(ENTRY_BYTES)));
+/// What is known of wide gaps by other means than unwind information.
+#[derive(Debug, Default)]
+pub(super) struct KnownCode {
+    /// Functions that are the outermost frame of every stack they are on, ascending; they may overlap.
+    pub(super) outermost: Vec<Range<u32>>,
+    /// Gaps whose code keeps frame pointers, ascending.
+    pub(super) frame_pointer: Vec<Gap>,
+}
+
+impl KnownCode {
+    /// Finds what C libraries, compilers and language run-times leave without unwind information although every stack of a
+    /// program may run over it:
+    ///
+    /// - `_start` (the entry point) has no caller, and what runs between it and `main` calls nothing else: glibc's and
+    ///   musl's `__libc_start_main`, musl's `_start_c` and `libc_start_main_stage2`. A stack that ends there lacks at most
+    ///   those frames.
+    /// - `main` of a program: rustc generates it without unwind information under `panic = "abort"`.
+    /// - musl's `__clone` calls a new thread's first function on a stack of its own; in the calling thread it calls nothing.
+    /// - V8's builtins (Node.js, Chrome) are compiled by V8 itself, which always keeps frame pointers. They are one stretch of
+    ///   text, known by their symbols.
+    /// - The Go code of a Go program, which always keeps frame pointers: the widest gap.
+    ///
+    /// A name proves nothing elsewhere, so these count only in gaps, and `main` only in a program. `gaps` are ascending.
+    pub(super) fn find<'a, R: ReadRef<'a>>(image: &Image<'a, '_, R>, base: u64, gaps: &[Gap]) -> Self {
+        let mut known = Self::default();
+        let gap_of = |address: u64| {
+            let offset = u32::try_from(address.checked_sub(base)?).ok()?;
+            let gap = gaps.get(gaps.partition_point(|gap| gap.end <= offset))?;
+            (gap.start <= offset).then_some((offset, gap))
+        };
+        if let Some((start, gap)) = image.entry.and_then(gap_of) {
+            known.outermost.push(start..gap.end.min(start.saturating_add(ENTRY_BYTES)));
+        }
+        let wanted = |address| gap_of(address).is_some();
+        image.function_symbols(wanted, |name, range| {
+            let Some((start, gap)) = gap_of(range.start) else { return };
+            let outermost = match name {
+                b"_start" | b"_start_c" | b"__libc_start_main" | b"libc_start_main_stage2" | b"__clone" => true,
+                b"main" => image.entry.is_some(),
+                _ => false,
+            };
+            if outermost {
+                let size = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
+                known.outermost.push(start..gap.end.min(start.saturating_add(size)));
+            } else if name.starts_with(b"Builtins_") && known.frame_pointer.last() != Some(gap) {
+                known.frame_pointer.push(gap.clone());
+            }
+        });
+        if image.go {
+            known.frame_pointer.extend(gaps.iter().max_by_key(|gap| gap.end - gap.start).cloned());
+        }
+        known.outermost.sort_unstable_by_key(|range| range.start);
+        known.frame_pointer.sort_unstable_by_key(|gap| gap.start);
+        known.frame_pointer.dedup();
+        known
     }
-    if !gaps.is_empty() {
-        image.function_symbols(
-            |address| gap_of(address).is_some(),
-            |name, range| {
-                let root = match name {
-                    b"_start" | b"_start_c" | b"__libc_start_main" | b"libc_start_main_stage2" | b"__clone" => true,
-                    b"main" => image.entry.is_some(),
-                    _ => false,
-                };
-                if let Some((start, end)) = gap_of(range.start).filter(|_| root) {
-                    let size = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
-                    found.push(start..end.min(start.saturating_add(size)));
-                }
-            },
-        );
-    }
-    found.sort_unstable_by_key(|range| range.start);
-    found
 }
 
 #[cfg(test)]

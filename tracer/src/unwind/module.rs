@@ -10,7 +10,7 @@ use super::BuildError;
 use super::coverage::Coverage;
 use super::elf::Image;
 use super::evaluate::{Chunk, Sections};
-use super::gaps::{Gap, gaps, is_padding, outermost};
+use super::gaps::{Gap, KnownCode, gaps, is_padding};
 use super::rules::{END, NO_INFO, Rules, UNSUPPORTED};
 use super::spans::{Entries, Source, Span, disjoint, filled};
 use super::table::ModuleTable;
@@ -59,14 +59,12 @@ impl ModuleTable {
         let chunks = sections.evaluate(base, &spans).ok_or(BuildError::TooManyRows)?;
 
         let wide: Vec<Gap> = gaps(&spans, end).filter(|gap| !is_padding(gap)).collect();
-        let roots = outermost(&image, base, &wide);
-        let go = wide.iter().max_by_key(|gap| gap.end - gap.start).filter(|_| image.go);
-        let frame_pointer = go.map(|gap| base + u64::from(gap.start)..base + u64::from(gap.end)).into_iter().collect();
+        let known = if wide.is_empty() { KnownCode::default() } else { KnownCode::find(&image, base, &wide) };
 
         let mut assembly = Assembly {
             rules: Rules::of_module(),
             writer: PageWriter::new(base, &image.code, chunks.iter().map(|chunk| chunk.rows.len()).sum()),
-            roots: &roots,
+            outermost: &known.outermost,
             rows_without_rule: 0,
         };
         let mut gaps = gaps(&spans, end);
@@ -81,6 +79,8 @@ impl ModuleTable {
         let (pages, rows, coverage) = assembly.writer.finish(end, &assembly.rules);
         let coverage = Coverage { unreadable_entries, rows_without_rule: assembly.rows_without_rule, ..coverage };
         let rules = assembly.rules.into_vec();
+        let address = |offset: u32| base + u64::from(offset);
+        let frame_pointer = known.frame_pointer.iter().map(|gap| address(gap.start)..address(gap.end)).collect();
         Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, coverage })
     }
 }
@@ -107,7 +107,7 @@ struct Assembly<'t> {
     rules: Rules,
     writer: PageWriter<'t>,
     /// Outermost functions that are yet to come.
-    roots: &'t [Range<u32>],
+    outermost: &'t [Range<u32>],
     rows_without_rule: u64,
 }
 
@@ -138,11 +138,11 @@ impl Assembly<'_> {
             return self.writer.push(gap.start, END, &self.rules);
         }
         self.writer.push(gap.start, NO_INFO, &self.rules);
-        while let Some((root, later)) = self.roots.split_first().filter(|(root, _)| root.start < gap.end) {
-            self.roots = later;
-            self.writer.push(root.start, END, &self.rules);
+        while let Some((function, later)) = self.outermost.split_first().filter(|(first, _)| first.start < gap.end) {
+            self.outermost = later;
+            self.writer.push(function.start, END, &self.rules);
             // The next one may begin before this one ends.
-            let end = later.first().map_or(root.end, |next| root.end.min(next.start));
+            let end = later.first().map_or(function.end, |next| function.end.min(next.start));
             self.writer.push(end, NO_INFO, &self.rules);
         }
     }

@@ -58,10 +58,10 @@ impl ModuleTable {
         8 * self.pages.len() as u64 + 4 * self.rows.len() as u64
     }
 
-    /// Whether the module has text that is unwound by frame pointer: all of it where the module has no unwind information,
-    /// the Go code of a Go program.
-    pub fn uses_frame_pointers(&self) -> bool {
-        !self.frame_pointer.is_empty()
+    /// Text that is unwound by frame pointer, ascending: all pages of it where the module has no unwind information, else
+    /// the code of a language run-time that is known to keep frame pointers (Go, V8).
+    pub fn frame_pointer_text(&self) -> &[Range<u64>] {
+        &self.frame_pointer
     }
 
     /// The rule at an address, found as the walk in the kernel finds it: the last row of its page at or before it. `None`

@@ -1,3 +1,5 @@
 //! Tests of the whole builder.
 
 mod agreement;
+mod compiled;
+mod hostile;

@@ -1,0 +1,20 @@
+//! Which functions of a process allocate memory, and where to put a breakpoint in each.
+//!
+//! Pure over the bytes of ELF files: the caller brings the process's modules as [`ModuleSymbols`] and gets a [`Plan`].
+//! The files are the target's and not to be trusted: nothing here panics on them or follows them without bound.
+
+pub mod code;
+pub mod delegation;
+pub mod discovery;
+pub mod families;
+pub mod plan;
+pub mod probe_point;
+pub mod register_state;
+pub mod symbols;
+pub mod table;
+
+pub use discovery::{Options, discover};
+pub use plan::{NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
+pub use probe_point::KernelUprobes;
+pub use symbols::{ModuleSymbols, SymbolsError};
+pub use table::{Layer, Role};

@@ -1,0 +1,56 @@
+//! The numbers that belong to a node, a site or a function.
+
+use std::ops::AddAssign;
+
+/// An estimate and the variance it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// The estimate itself.
+    pub value: f64,
+    /// Its variance, in squared units.
+    pub variance: f64,
+}
+
+impl AddAssign for Estimate {
+    /// Adds an estimate that is independent of this one.
+    fn add_assign(&mut self, other: Self) {
+        self.value += other.value;
+        self.variance += other.variance;
+    }
+}
+
+/// What some set of stacks allocated.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measure {
+    /// Samples in it.
+    pub samples: u64,
+    /// Requested bytes.
+    pub bytes: Estimate,
+    /// Allocations.
+    pub objects: Estimate,
+}
+
+impl AddAssign for Measure {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.bytes += other.bytes;
+        self.objects += other.objects;
+    }
+}
+
+/// Counted on every call, not estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exact {
+    /// Calls.
+    pub calls: u64,
+    /// Requested bytes.
+    pub bytes: u64,
+}
+
+impl AddAssign for Exact {
+    /// Saturates: counters can come from a file.
+    fn add_assign(&mut self, other: Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}

@@ -1,0 +1,157 @@
+//! Which functions only pass an allocation on: allocators and the containers of the standard libraries.
+//!
+//! The table of sites names, for each stack, the nearest caller that is none of these. It is a rule over names, nothing
+//! more; flame graph and table of functions leave nothing out.
+
+/// Exact names in C: the allocation functions themselves and functions whose purpose is to return fresh memory.
+const C: &[&str] = &[
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "memalign",
+    "aligned_alloc",
+    "posix_memalign",
+    "valloc",
+    "pvalloc",
+    "strdup",
+    "strndup",
+    "wcsdup",
+    "asprintf",
+    "vasprintf",
+    "getline",
+    "getdelim",
+    "g_malloc",
+    "g_malloc0",
+    "g_realloc",
+    "g_slice_alloc",
+    "g_slice_alloc0",
+    "g_strdup",
+    "xmalloc",
+    "xcalloc",
+    "xrealloc",
+    "xstrdup",
+];
+
+/// Beginnings of names in C: inner functions of glibc, jemalloc, tcmalloc and mimalloc, and Rust's allocation symbols.
+const C_PREFIXES: &[&str] = &[
+    "__libc_",
+    "__GI___libc_",
+    "_int_malloc",
+    "_int_realloc",
+    "_int_memalign",
+    "_mid_memalign",
+    "tcache_",
+    "je_",
+    "_rjem_",
+    "tc_",
+    "mi_",
+    "_mi_",
+    "__rust_alloc",
+    "__rust_realloc",
+    "__rdl_",
+    "__rg_",
+];
+
+/// Namespaces of Rust and C++.
+const NAMESPACES: &[&str] = &["alloc", "core", "std", "hashbrown", "__gnu_cxx", "tcmalloc", "__rustc"];
+
+/// Whether a function, by its demangled name, only passes an allocation on.
+pub fn is_plumbing(name: &str) -> bool {
+    // Symbol versions and clones: `malloc@@GLIBC_2.2.5`, `realloc.part.0`.
+    let plain = name.split(['@', '.']).next().unwrap_or(name);
+    if C.contains(&plain)
+        || C_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.starts_with("operator new")
+    {
+        return true;
+    }
+    let root = namespace(name);
+    NAMESPACES.contains(&root)
+}
+
+/// The outermost namespace of a qualified name, of a Rust impl's self type (`<alloc::vec::Vec<T> as Clone>::clone`), or
+/// of a C++ function behind its return type; empty where there is none.
+fn namespace(name: &str) -> &str {
+    if let Some(inner) = name.strip_prefix('<') {
+        let mut inner = inner;
+        while let Some(rest) =
+            ["&", "mut ", "dyn ", "*const ", "[", "<", "("].iter().find_map(|p| inner.strip_prefix(p))
+        {
+            inner = rest;
+        }
+        let (own, after) = inner.split_at(inner.find([' ', '<', '>', ',', ']', ')', ';']).unwrap_or(inner.len()));
+        // `<T as alloc::slice::hack::ConvertVec>::to_vec` and `<u8 as ...>`: a type without a path is as good as its trait.
+        return match (own.split_once("::"), after.split_once(" as ")) {
+            (Some((root, _)), _) => root,
+            (None, Some((_, of_trait))) => of_trait.split_once("::").map_or("", |(root, _)| root),
+            (None, None) => "",
+        };
+    }
+    // The last blank outside brackets before the arguments parts a C++ return type from the name.
+    let (mut depth, mut start, mut end) = (0u32, 0, name.len());
+    for (i, byte) in name.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' => depth = depth.saturating_sub(1),
+            b' ' if depth == 0 => start = i + 1,
+            b'(' if depth == 0 => {
+                end = i;
+                break;
+            }
+            _ => {}
+        }
+    }
+    name.get(start..end).and_then(|own| own.split_once("::")).map_or("", |(root, _)| root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocators_and_containers_are_plumbing() {
+        for name in [
+            "malloc",
+            "realloc.part.0",
+            "malloc@@GLIBC_2.2.5",
+            "__libc_malloc",
+            "operator new(unsigned long)",
+            "operator new[](unsigned long, std::nothrow_t const&)",
+            "__rust_alloc",
+            "__rustc::__rust_alloc",
+            "alloc::raw_vec::RawVec<T,A>::grow_one",
+            "<alloc::vec::Vec<T> as core::clone::Clone>::clone",
+            "<T as alloc::slice::hack::ConvertVec>::to_vec",
+            "<&mut alloc::string::String as core::fmt::Write>::write_str",
+            "hashbrown::raw::RawTable<T,A>::reserve_rehash",
+            "std::vector<Enemy, std::allocator<Enemy> >::reserve(unsigned long)",
+            "void std::vector<int>::_M_realloc_insert<int const&>(int const&)",
+            "__gnu_cxx::new_allocator<char>::allocate(unsigned long, void const*)",
+        ] {
+            assert!(is_plumbing(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_a_site() {
+        for name in [
+            "main",
+            "mallocate",
+            "World::spawn",
+            "game::World::spawn::<std::string::String>",
+            "<game::World as core::clone::Clone>::clone",
+            "<&game::World as core::fmt::Display>::fmt",
+            "std::vector<Enemy> Game::enemies<Near>(Vec3 const&)",
+            "std_thing",
+            "libfoo.so+0x1234",
+            "<<<<",
+            "",
+            "<",
+            "a(b",
+            "é é::é",
+        ] {
+            assert!(!is_plumbing(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Tables: allocation sites, and functions with all that is below them.
+
+use super::name::{NameIndex, NameKind, Names};
+use super::paths::Paths;
+use super::plumbing::is_plumbing;
+use crate::estimate::{Calibration, Measure};
+use crate::recording::{Recording, StackIndex};
+
+/// A line of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// The function.
+    pub name: NameIndex,
+    /// What it allocated.
+    pub total: Measure,
+}
+
+/// The tables (sites, functions) of a recording, see [`super::Profile`].
+pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
+    let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
+    let stacks = 0..recording.stacks.len() as StackIndex;
+    let site_of: Vec<Option<NameIndex>> = stacks.map(|stack| site(stack, paths, names, &plumbing)).collect();
+    let sites = calibration.sum(names.len(), |stack, groups| {
+        if let Some(site) = site_of[stack as usize] {
+            groups.add(site);
+        }
+    });
+
+    // The visit in which a name was seen last: a recursive function counts once.
+    let mut seen = vec![0u32; names.len()];
+    let mut visit = 0;
+    let functions = calibration.sum(names.len(), |stack, groups| {
+        visit += 1;
+        for frame in paths.get(stack) {
+            let name = frame.name();
+            if seen[name as usize] != visit {
+                seen[name as usize] = visit;
+                groups.add(name);
+            }
+        }
+    });
+    (rows(sites, names), rows(functions, names))
+}
+
+/// The innermost caller of the allocation function that is not plumbing; where all are, the outermost.
+fn site(stack: StackIndex, paths: &Paths, names: &Names, plumbing: &[bool]) -> Option<NameIndex> {
+    let path = paths.get(stack);
+    let functions = || path.iter().map(|frame| frame.name()).filter(|&name| names.kind(name) == NameKind::Function);
+    let callers = functions().rev().skip(paths.leaf_frames(stack));
+    callers.into_iter().find(|&name| !plumbing[name as usize]).or_else(|| functions().next())
+}
+
+fn rows(totals: Vec<Measure>, names: &Names) -> Vec<Row> {
+    let mut rows: Vec<Row> = (0..)
+        .zip(totals)
+        .filter(|(name, total)| total.samples > 0 && names.kind(*name) == NameKind::Function)
+        .map(|(name, total)| Row { name, total })
+        .collect();
+    rows.sort_by(|a, b| b.total.bytes.value.total_cmp(&a.total.bytes.value).then(a.name.cmp(&b.name)));
+    rows
+}

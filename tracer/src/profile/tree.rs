@@ -1,0 +1,79 @@
+//! The call tree.
+
+use super::exact_measure;
+use super::name::{Frame, Names};
+use super::paths::Paths;
+use crate::estimate::{Calibration, Measure};
+use crate::recording::StackIndex;
+
+/// A call tree in pre-order: a node's children follow it, in alphabetical order, each with its own subtree.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// The nodes. The first is the root, `all`; it has no frame.
+    pub nodes: Vec<Node>,
+}
+
+/// A node of the call tree.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Node {
+    /// Its function; `None` for the root.
+    pub frame: Option<Frame>,
+    /// Index of its parent; the root is its own.
+    pub parent: u32,
+    /// Calls between it and the root.
+    pub depth: u32,
+    /// All stacks that go through it.
+    pub total: Measure,
+    /// Bytes of the stacks that end at it.
+    pub own_bytes: f64,
+}
+
+impl Tree {
+    /// Builds the tree of all stacks that have samples. Costs the number of their frames, and the sorting.
+    pub fn new(paths: &Paths, names: &Names, calibration: &Calibration) -> Self {
+        let own = calibration.sum(paths.len(), |stack, groups| groups.add(stack));
+        let mut order: Vec<StackIndex> = (0..).zip(&own).filter(|(_, m)| m.samples > 0).map(|(i, _)| i).collect();
+        order.sort_unstable_by_key(|&stack| paths.get(stack));
+
+        let unattributed = exact_measure(calibration.unattributed());
+        let root = Node { frame: None, parent: 0, depth: 0, total: Measure::default(), own_bytes: 0.0 };
+        let mut nodes = vec![root];
+        let mut leaf_of = vec![0u32; paths.len()];
+        // The nodes of the last path, root first, and the path itself.
+        let mut open = vec![0u32];
+        let mut last: &[Frame] = &[];
+        for stack in order {
+            let path = paths.get(stack);
+            let shared = last.iter().zip(path).take_while(|(a, b)| a == b).count();
+            open.truncate(shared + 1);
+            for &frame in &path[shared..] {
+                let parent = open.last().copied().unwrap_or_default();
+                open.push(nodes.len() as u32);
+                let depth = open.len() as u32 - 1;
+                nodes.push(Node { frame: Some(frame), parent, depth, ..root });
+            }
+            let leaf = open.last().copied().unwrap_or_default();
+            leaf_of[stack as usize] = leaf;
+            nodes[leaf as usize].own_bytes += own[stack as usize].bytes.value;
+            last = path;
+        }
+
+        let totals = calibration.sum(nodes.len(), |stack, groups| {
+            let mut node = leaf_of[stack as usize];
+            while node != 0 {
+                groups.add(node);
+                node = nodes[node as usize].parent;
+            }
+        });
+        for (node, total) in nodes.iter_mut().zip(totals) {
+            node.total = total;
+        }
+        nodes[0].total = calibration.attributed();
+        nodes[0].total += unattributed;
+        if unattributed.objects.value > 0.0 {
+            let frame = Some(Frame::new(names.unattributed(), false));
+            nodes.push(Node { frame, depth: 1, total: unattributed, own_bytes: unattributed.bytes.value, ..root });
+        }
+        Self { nodes }
+    }
+}

@@ -1,0 +1,160 @@
+//! A small program: a game server with everything that a recording can hold.
+
+use tracer::recording::about::{About, Counter, Losses, Process, SizeClass, Truncation, Unwinding};
+use tracer::recording::{Module, Recording, Sample};
+
+use super::{Builder, Random};
+
+/// Mean bytes between samples.
+pub const INTERVAL: u64 = 64 << 10;
+
+const MAIN: &str = "_start > __libc_start_main > main > game::main > ";
+const POOL: &str = "clone3 > start_thread > game::net::worker + core::ops::function::FnOnce::call_once > ";
+
+/// What the program allocates: stack, index of the counter, and sizes with their counts.
+type Calls = (&'static str, &'static str, u32, &'static [(u64, u64)]);
+
+const PROGRAM: &[Calls] = &[
+    (
+        MAIN,
+        "game::World::tick > game::World::spawn > alloc::raw_vec::RawVec<T,A>::grow_one > malloc",
+        0,
+        &[(96, 60_000)],
+    ),
+    (
+        MAIN,
+        "game::World::tick > game::ai::plan > game::ai::plan > game::ai::plan + game::ai::push > malloc",
+        0,
+        &[(48, 90_000), (640, 4000)],
+    ),
+    (MAIN, "game::World::tick > game::ai::plan > game::ai::plan > malloc", 0, &[(48, 30_000)]),
+    (
+        MAIN,
+        "game::World::save > <alloc::vec::Vec<u8> as std::io::Write>::write_all > realloc",
+        2,
+        &[(262_144, 20), (1_048_576, 6)],
+    ),
+    (MAIN, "game::World::load::<[game::Tile; 64]> > calloc", 1, &[(4096, 1500)]),
+    (POOL, "game::net::read_frame > malloc", 0, &[(1500, 3000), (16_384, 40)]),
+    (POOL, "game::net::decode<serde_json::de::StrRead> > game::chat::Message::parse > malloc", 0, &[(24, 120_000)]),
+    (POOL, "game::log::write > vendor_format > malloc", 0, &[(512, 2500)]),
+    ("", "? no unwind information in libvendor.so > vendor_callback > vendor_alloc > malloc", 0, &[(2048, 900)]),
+    (
+        "",
+        "clone3 > start_thread > node::Start > LazyCompile:~onMessage /srv/app.js:10:7! > Builtins_Call! > malloc",
+        0,
+        &[(72, 20_000)],
+    ),
+    (MAIN, "evil<&\"';\u{1b}[31m\u{202e}> name (1 bytes, 2%) 7 > malloc", 0, &[(128, 8000)]),
+    (MAIN, "game::Arena::new > malloc", 0, &[(50_000_000, 1)]),
+];
+
+/// The recording of ten seconds of it.
+pub fn recording() -> Recording {
+    let mut builder = Builder::default();
+    let mut random = Random::new(1);
+    let mut counters: Vec<Counter> = ["malloc", "calloc", "realloc"].map(counter).into();
+    let mut samples = Vec::new();
+    for &(base, stack, counter, calls) in PROGRAM {
+        let text = format!("{base}{stack}");
+        for &(size, count) in calls {
+            count_exactly(&mut counters[counter as usize], size, count);
+            let p = -(-(size as f64) / INTERVAL as f64).exp_m1();
+            let mut position = 0.0;
+            loop {
+                position += (random.unit().ln() / (-p).ln_1p()).floor();
+                if !(position < count as f64) {
+                    break;
+                }
+                position += 1.0;
+                let thread = 4242 + u32::from(base == POOL) * (1 + random.below(2) as u32);
+                samples.push((
+                    text.clone(),
+                    Sample {
+                        stack: 0,
+                        process: 4242,
+                        thread,
+                        thread_name: if base == POOL { format!("net-{}", thread - 4243) } else { "game-server".into() },
+                        time_ns: random.below(10_000_000_000),
+                        size,
+                        interval: INTERVAL,
+                        counter,
+                    },
+                ));
+            }
+        }
+    }
+    // Calls that no sample speaks for.
+    count_exactly(&mut counters[1], 0, 17);
+    samples.sort_by_key(|(_, sample)| sample.time_ns);
+
+    let mut stacks = std::collections::HashMap::new();
+    for (text, mut sample) in samples {
+        sample.stack = *stacks.entry(text.clone()).or_insert_with(|| builder.stack(&text));
+        builder.recording.samples.push(sample);
+    }
+    let mut recording = builder.recording;
+    let truncated =
+        recording.samples.iter().filter(|s| stack_of(&recording, s).end != tracer::recording::StackEnd::Complete);
+    let truncated = truncated.count() as u64;
+    let assisted = recording.samples.iter().filter(|s| stack_of(&recording, s).frame_pointer_frames > 0).count() as u64;
+    recording.about = About {
+        tracer: "0.1.0".into(),
+        process: Process { pid: 4242, name: "game-server".into(), executable: "/usr/bin/game-server".into() },
+        started_unix_ns: 1_700_000_000_000_000_000,
+        duration_ns: 10_000_000_000,
+        counters,
+        losses: Losses { ring_full: 3, events: 1, ..Losses::default() },
+        unwinding: Unwinding {
+            complete: recording.samples.len() as u64 - truncated - assisted,
+            assisted,
+            truncated: vec![Truncation {
+                reason: "no unwind information".into(),
+                module: "/opt/vendor/libvendor.so".into(),
+                samples: truncated,
+                hint: "install the package that has its debug file".into(),
+            }],
+        },
+        ..About::default()
+    };
+    recording.modules = vec![
+        Module {
+            path: "/usr/bin/game-server".into(),
+            build_id: "c0ffee".into(),
+            start: 0x5581_0000_1000,
+            end: 0x5581_0010_0000,
+            file_offset: 0x1000,
+        },
+        Module {
+            path: "/usr/lib/x86_64-linux-gnu/libc.so.6".into(),
+            build_id: String::new(),
+            start: 0x7f00_0002_8000,
+            end: 0x7f00_001b_d000,
+            file_offset: 0x28000,
+        },
+    ];
+    recording
+}
+
+fn stack_of<'a>(recording: &'a Recording, sample: &Sample) -> &'a tracer::recording::Stack {
+    &recording.stacks[sample.stack as usize]
+}
+
+fn counter(function: &str) -> Counter {
+    Counter {
+        function: function.into(),
+        module: "/usr/lib/x86_64-linux-gnu/libc.so.6".into(),
+        family: "glibc".into(),
+        classes: Vec::new(),
+    }
+}
+
+fn count_exactly(counter: &mut Counter, size: u64, calls: u64) {
+    let class = (u64::BITS - size.leading_zeros()) as u8;
+    let place = counter.classes.partition_point(|c| c.class < class);
+    if counter.classes.get(place).is_none_or(|c| c.class != class) {
+        counter.classes.insert(place, SizeClass { class, calls: 0, bytes: 0 });
+    }
+    counter.classes[place].calls += calls;
+    counter.classes[place].bytes += size * calls;
+}
