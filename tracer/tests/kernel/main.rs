@@ -1,6 +1,10 @@
 //! tracer against the running kernel. Needs root; each test says why it is skipped where that is missing.
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine.
 
+mod comparison;
+mod ground_truth;
 mod load;
+mod names;
 mod programs;
+mod recording;
 mod truth;

@@ -107,6 +107,13 @@ impl Build {
     }
 }
 
+/// Compiles every form of the shim, so that programs can be compiled side by side.
+pub fn prepare_shims() {
+    shim_library();
+    shim_object(Compiler::Gcc);
+    shim_object(Compiler::MuslGcc);
+}
+
 /// The shim as a library to preload.
 pub fn shim_library() -> PathBuf {
     let arguments = ["-O2", "-Wall", "-Wextra", "-fPIC", "-shared"].map(String::from);

@@ -10,8 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use tracer_ebpf::abi::sample::WalkStatus;
-
 const MAGIC: u64 = 0x31_6874_7572_7400;
 const HEADER_WORDS: u64 = 4;
 const ENABLED_WORD: u64 = 1;
@@ -168,93 +166,12 @@ pub fn real_path(path: &Path) -> Arc<Path> {
     fs::canonicalize(path).map_or_else(|_| path.into(), Into::into)
 }
 
-/// How a sample's stack compares with the truth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every frame is right and none is missing.
-    Exact,
-    /// Every frame is right, and the sample says itself that it is not complete.
-    CorrectPrefix,
-    /// A frame is wrong, or frames are missing without notice, or there are too many. Holds the first index that differs.
-    Wrong(usize),
-}
-
-/// The frames between the allocation function and the program: the function itself and the shim's wrapper.
-const ENTRY_FRAMES: usize = 2;
-/// Bytes of a wrapper's code: the two calls that it makes lie less than this apart.
-const WRAPPER_BYTES: u64 = 512;
-
-/// Compares a sample's stack (allocation function first) with the shim's (wrapper first). They have the wrapper in common
-/// but not the address in it, which is that of two different calls.
-pub fn compare(sample: &[Place], status: WalkStatus, truth: &[Place]) -> Verdict {
-    let complete = status == WalkStatus::Complete;
-    let [wrapper, truth @ ..] = truth else { return Verdict::Wrong(0) };
-    match sample.get(1) {
-        Some(place) if place.module != wrapper.module || place.address.abs_diff(wrapper.address) >= WRAPPER_BYTES => {
-            return Verdict::Wrong(1);
-        }
-        None if complete => return Verdict::Wrong(1),
-        _ => {}
-    }
-    let sample = sample.get(ENTRY_FRAMES..).unwrap_or_default();
-    let same = sample.iter().zip(truth).take_while(|(a, b)| a == b).count();
-    if same == sample.len() && same == truth.len() {
-        Verdict::Exact
-    } else if same == sample.len() && !complete {
-        Verdict::CorrectPrefix
-    } else {
-        Verdict::Wrong(ENTRY_FRAMES + same)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn place(module: &str, address: u64) -> Place {
         Place { module: Some(Path::new(module).into()), address }
-    }
-
-    fn stacks() -> (Vec<Place>, Vec<Place>) {
-        let program = [place("/p", 0x10), place("/p", 0x20), place("/libc", 0x30)];
-        let sample = [&[place("/libc", 0x1000), place("/shim", 0x110)], &program[..]].concat();
-        let truth = [&[place("/shim", 0x100)], &program[..]].concat();
-        (sample, truth)
-    }
-
-    #[test]
-    fn equal_stacks_are_exact_whatever_ended_them() {
-        let (sample, truth) = stacks();
-        assert_eq!(compare(&sample, WalkStatus::Complete, &truth), Verdict::Exact);
-        assert_eq!(compare(&sample, WalkStatus::NoInfo, &truth), Verdict::Exact);
-    }
-
-    #[test]
-    fn a_short_stack_is_right_only_when_it_says_so() {
-        let (sample, truth) = stacks();
-        for length in 0..sample.len() {
-            assert_eq!(compare(&sample[..length], WalkStatus::NoMapping, &truth), Verdict::CorrectPrefix, "{length}");
-            assert_eq!(compare(&sample[..length], WalkStatus::Complete, &truth), Verdict::Wrong(length.max(1)));
-        }
-    }
-
-    #[test]
-    fn one_wrong_frame_is_found() {
-        let (sample, truth) = stacks();
-        for index in 1..sample.len() {
-            for wrong in [place("/libc", sample[index].address + 1000), place("/other", sample[index].address)] {
-                let mut sample = sample.clone();
-                sample[index] = wrong;
-                assert_eq!(compare(&sample, WalkStatus::NoInfo, &truth), Verdict::Wrong(index));
-            }
-        }
-    }
-
-    #[test]
-    fn frames_beyond_the_truth_are_wrong() {
-        let (mut sample, truth) = stacks();
-        sample.push(place("/p", 1));
-        assert_eq!(compare(&sample, WalkStatus::Complete, &truth), Verdict::Wrong(5));
     }
 
     /// Header, one module at 0x1000..0x2000 with bias 0x800, one stack inside it and beyond.

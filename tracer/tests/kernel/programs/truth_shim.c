@@ -116,7 +116,8 @@ static int add_module(struct dl_phdr_info *info, size_t size, void *unused) {
     char executable[4096];
     const char *path = info->dlpi_name;
     uint64_t bytes = strlen(path);
-    if (bytes == 0) {
+    // The program itself: glibc gives it no name, a static musl program this one.
+    if (bytes == 0 || strcmp(path, "/proc/self/exe") == 0) {
         ssize_t length = readlink("/proc/self/exe", executable, sizeof executable);
         path = executable;
         bytes = length > 0 ? length : 0;
