@@ -2,7 +2,7 @@
 //
 // fork_storm CHILDREN EXECS: the process itself calls malloc twice for each child, of 1001 bytes from `before_fork` and of
 // 1002 from `after_fork`; each child calls it five times, 2000 bytes from `in_child`. Then it execs itself EXECS times;
-// each image calls malloc once, 3000 bytes from `after_exec`. In the end says `done` and waits.
+// each image calls malloc once, 3000 bytes from `after_exec`. Then says `done`, waits, does that once more, says `end`, waits.
 
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -61,6 +61,9 @@ int main(int argc, char **argv) {
         abort();
     }
     say("done");
+    await_line();
+    after_exec();
+    say("end");
     await_line();
     return 0;
 }

@@ -1,8 +1,8 @@
 // The same allocations again and again, each time in a thread of its own: so that one recording holds many estimates of
 // one known truth.
 //
-// rounds ROUNDS: says `ready`, waits; runs threads `round-0`, `round-1`, ...; says per site what each of them allocated as
-// one line of JSON, waits, ends.
+// rounds ROUNDS: says `ready`, waits; runs threads `round-0`, `round-1`, ...; says what each of them allocated as one line
+// of JSON, by site and size class, waits, ends.
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -18,69 +18,75 @@ static inline void *keep(void *block) {
     return block;
 }
 
-#define SITE __attribute__((noinline)) static uint64_t
+#define SITE __attribute__((noinline)) static void
+
+// What a round allocates at one site: calls and bytes by size class; class k holds sizes in [2^(k-1), 2^k).
+struct truth {
+    const char *site, *function;
+    uint64_t calls[64], bytes[64];
+};
+static struct truth truths[5];
+
+static void note(int number, const char *site, const char *function, size_t size) {
+    struct truth *truth = &truths[number];
+    int class = size ? 64 - __builtin_clzl(size) : 0;
+    truth->site = site, truth->function = function;
+    truth->calls[class]++;
+    truth->bytes[class] += size;
+}
 
 // Far below the interval: 16 to 271 bytes.
 SITE site_tiny(void) {
-    uint64_t bytes = 0;
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1500; i++) {
         size_t size = 16 + i * 37 % 256;
-        bytes += size;
+        note(0, __func__, "malloc", size);
         free(keep(malloc(size)));
     }
-    return bytes;
 }
 
 // A mixture over four decades, as real programs have it.
 SITE site_mixed(void) {
-    uint64_t bytes = 0;
-    for (int i = 0; i < 800; i++) {
+    for (int i = 0; i < 400; i++) {
         size_t size = (size_t)32 << i * 5 % 12;
-        bytes += size;
+        note(1, __func__, "malloc", size);
         free(keep(malloc(size)));
     }
-    return bytes;
 }
 
 // Around the interval of 64 KiB, where the probability of being sampled changes most.
 SITE site_near(void) {
-    uint64_t bytes = 0;
     for (int i = 0; i < 60; i++) {
         size_t size = 16384 + i * 2731;
-        bytes += size;
+        note(2, __func__, "malloc", size);
         free(keep(malloc(size)));
     }
-    return bytes;
 }
 
 // Rare and large: nearly always sampled.
 SITE site_large(void) {
-    uint64_t bytes = 0;
     for (int i = 0; i < 6; i++) {
         size_t size = (size_t)1 << 20;
-        bytes += size;
+        note(3, __func__, "calloc", size);
         free(keep(calloc(1, size)));
     }
-    return bytes;
 }
 
 // So rare that most rounds see none of it.
 SITE site_rare(void) {
+    note(4, __func__, "malloc", 9000);
     free(keep(malloc(9000)));
-    return 9000;
 }
-
-static uint64_t truth[5];
 
 static void *round_thread(void *number) {
     char name[16];
     snprintf(name, sizeof name, "round-%d", (int)(intptr_t)number);
     prctl(PR_SET_NAME, name);
-    truth[0] = site_tiny();
-    truth[1] = site_mixed();
-    truth[2] = site_near();
-    truth[3] = site_large();
-    truth[4] = site_rare();
+    memset(truths, 0, sizeof truths);
+    site_tiny();
+    site_mixed();
+    site_near();
+    site_large();
+    site_rare();
     return NULL;
 }
 
@@ -96,11 +102,17 @@ int main(int argc, char **argv) {
             abort();
         pthread_join(id, NULL);
     }
-    char line[256];
-    snprintf(line, sizeof line,
-             "{\"site_tiny\":%lu,\"site_mixed\":%lu,\"site_near\":%lu,\"site_large\":%lu,\"site_rare\":%lu}", truth[0],
-             truth[1], truth[2], truth[3], truth[4]);
-    say(line);
+    for (int i = 0; i < 5; i++) {
+        char text[4096];
+        int length = 0;
+        for (int class = 0; class < 64; class++)
+            if (truths[i].calls[class])
+                length += snprintf(text + length, sizeof text - length, "%s[%d,%lu,%lu]", length ? "," : "", class,
+                                   truths[i].calls[class], truths[i].bytes[class]);
+        dprintf(1, "%s{\"site\":\"%s\",\"function\":\"%s\",\"classes\":[%s]}", i ? "," : "[", truths[i].site,
+                truths[i].function, text);
+    }
+    say("]");
     await_line();
     return 0;
 }
