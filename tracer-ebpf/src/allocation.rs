@@ -60,18 +60,30 @@ pub fn hit(registers: *mut pt_regs) {
     sampling::allocation(registers, settings, cookie, size);
 }
 
-/// The first three integer arguments (System V ABI).
+/// The integer arguments that sizes come from.
 struct Arguments {
+    /// System V ABI.
     first: u64,
     second: u64,
     third: u64,
+    fourth: u64,
+    /// The first of Go's register ABI (cmd/compile/abi-internal.md).
+    go_first: u64,
 }
 
 impl Arguments {
     #[inline(always)]
     fn of(registers: *mut pt_regs) -> Self {
         // SAFETY: the context of a uprobe program is a pt_regs, and these are loads from it at fixed offsets.
-        unsafe { Self { first: (*registers).rdi, second: (*registers).rsi, third: (*registers).rdx } }
+        unsafe {
+            Self {
+                first: (*registers).rdi,
+                second: (*registers).rsi,
+                third: (*registers).rdx,
+                fourth: (*registers).rcx,
+                go_first: (*registers).rax,
+            }
+        }
     }
 
     #[inline(always)]
@@ -80,6 +92,7 @@ impl Arguments {
             d if d == Delegates::NullArgument0 as u8 => self.first == 0,
             d if d == Delegates::SmallArgument0 as u8 => self.first <= 16,
             d if d == Delegates::SmallArgument1 as u8 => self.second <= 16,
+            d if d == Delegates::SmallGoArgument0 as u8 => self.go_first <= 512,
             _ => false,
         }
     }
@@ -92,6 +105,8 @@ impl Arguments {
             s if s == SizeFrom::Argument2 as u8 => self.third,
             s if s == SizeFrom::Product01 as u8 => product(self.first, self.second),
             s if s == SizeFrom::Product12 as u8 => product(self.second, self.third),
+            s if s == SizeFrom::Argument3 as u8 => self.fourth,
+            s if s == SizeFrom::GoArgument0 as u8 => self.go_first,
             _ => 0,
         }
     }

@@ -34,12 +34,7 @@ pub fn process_changed(change: ProcessChange, process: u32, parent: u32) {
     let ring = (&raw const EVENTS).cast_mut().cast::<c_void>();
     // SAFETY: the event is initialised and as long as said.
     let result = unsafe {
-        bpf_ringbuf_output(
-            ring,
-            (&raw mut event).cast(),
-            size_of::<ProcessEvent>() as u64,
-            BPF_RB_FORCE_WAKEUP as u64,
-        )
+        bpf_ringbuf_output(ring, (&raw mut event).cast(), size_of::<ProcessEvent>() as u64, BPF_RB_FORCE_WAKEUP as u64)
     };
     if result != 0 {
         count_loss(Loss::EventRingFull);

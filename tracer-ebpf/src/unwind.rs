@@ -107,7 +107,10 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
         }
         by_frame_pointer = 1;
     } else {
-        return stop(memory, if mapping.kind == MappingKind::NoTable as u8 { WalkStatus::NoTable } else { WalkStatus::NoMapping });
+        return stop(
+            memory,
+            if mapping.kind == MappingKind::NoTable as u8 { WalkStatus::NoTable } else { WalkStatus::NoMapping },
+        );
     }
 
     let mut cfa;

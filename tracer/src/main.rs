@@ -1,3 +1,20 @@
 //! Parse, run, map the error to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use tracer::cli::{Cli, Outcome};
+
+fn main() -> ExitCode {
+    let cli = match Cli::parse_from(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match cli.run() {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("tracer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

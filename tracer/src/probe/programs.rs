@@ -139,9 +139,11 @@ fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<TracepointLink>, LoadError>
             program.load().map_err(failed)?;
         }
         let fd = program.fd().map_err(failed)?;
-        let link = tracefs
-            .attach(fd.as_fd(), category, event)
-            .map_err(|source| LoadError::Tracepoint { category, name: event, source })?;
+        let link = tracefs.attach(fd.as_fd(), category, event).map_err(|source| LoadError::Tracepoint {
+            category,
+            name: event,
+            source,
+        })?;
         links.push(link);
     }
     Ok(links)

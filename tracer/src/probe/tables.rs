@@ -83,14 +83,7 @@ impl MappedShard {
         let fd = map.fd().as_fd().as_raw_fd();
         // SAFETY: a new shared mapping at an address that the kernel chooses; the map is as long as a shard.
         let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                SHARD_BYTES,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd,
-                0,
-            )
+            libc::mmap(std::ptr::null_mut(), SHARD_BYTES, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0)
         };
         match NonNull::new(address) {
             Some(address) if address.as_ptr() != libc::MAP_FAILED => Ok(Self { words: address.cast() }),

@@ -1,6 +1,11 @@
 //! ABI types as map values.
 
-use tracer_ebpf::abi::{allocation::FunctionCounters, process::Process, settings::Settings, unwind::{Rule, SHARD_WORDS}};
+use tracer_ebpf::abi::{
+    allocation::FunctionCounters,
+    process::Process,
+    settings::Settings,
+    unwind::{Rule, SHARD_WORDS},
+};
 
 /// A value that may cross to the kernel: any bit pattern is valid, no padding.
 #[repr(transparent)]

@@ -14,6 +14,9 @@ pub type NameIndex = u32;
 /// Characters of a name that are shown at most.
 const MAX_LENGTH: usize = 2048;
 
+/// The mark of inlined calls in folded stacks: the one that stackcollapse-perf.pl gives them.
+const INLINED: &str = "_[i]";
+
 /// The frame that holds what no sample speaks for.
 pub const UNATTRIBUTED: &str = "[unattributed: counted, but none of these sizes was sampled]";
 
@@ -121,12 +124,12 @@ impl Names {
         self.names.get(name as usize).map_or(NameKind::Function, |(_, kind)| *kind)
     }
 
-    /// The frame as folded stacks have it: no `;` in it, `_[i]` behind an inlined one (the mark that `perf`'s stacks are
-    /// given by stackcollapse-perf.pl, too).
+    /// The frame as folded stacks have it: no `;` in it, `_[i]` behind an inlined one. Different
+    /// frames have different texts.
     pub fn folded(&self, frame: Frame) -> String {
         let mut text = self.text(frame.name()).replace(';', ":");
         if frame.inlined() {
-            text.push_str("_[i]");
+            text.push_str(INLINED);
         }
         text
     }
@@ -147,28 +150,40 @@ impl Names {
     }
 }
 
-/// Text that cannot do harm where it is shown: control characters, characters that change the direction of writing, and those that XML has
-/// no place for are replaced by U+FFFD; blanks around it are dropped; what is empty says so; what is too long is cut.
+/// Text that cannot do harm where it is shown.
+///
+/// Characters that control a terminal, change the direction of writing, are invisible or have no place in XML become
+/// U+FFFD; blanks of all kinds become spaces, and none at the ends; what is empty says so; what is too long is cut; what
+/// ends in the mark of inlined calls loses it.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if text.is_empty() {
         return "[no name]".into();
     }
-    if text.len() <= MAX_LENGTH && !text.contains(is_harmful) {
+    if text.len() <= MAX_LENGTH && !text.contains(|c| safe(c) != c) && !text.ends_with(INLINED) {
         return text.into();
     }
-    let mut safe: String =
-        text.chars().take(MAX_LENGTH).map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if safe.len() < text.len() && text.chars().nth(MAX_LENGTH).is_some() {
-        safe.push('…');
+    let mut shown: String = text.chars().take(MAX_LENGTH).map(safe).collect();
+    if text.chars().nth(MAX_LENGTH).is_some() {
+        shown.push('…');
+    } else if shown.ends_with(INLINED) {
+        shown.push('\'');
     }
-    safe.into()
+    shown.into()
 }
 
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-        || matches!(c, '\u{fffe}' | '\u{ffff}')
+fn safe(c: char) -> char {
+    match c {
+        ' ' => ' ',
+        '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c if c.is_whitespace() => ' ',
+        '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        c => c,
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +197,8 @@ mod tests {
         assert_eq!(printable("\x1b[31mred\x07"), "\u{fffd}[31mred\u{fffd}");
         assert_eq!(printable("a\u{202e}b\u{ffff}c\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
         assert_eq!(printable(" \t "), "[no name]");
+        assert_eq!(printable("a\u{a0}b\u{3000}c"), "a b c");
+        assert_eq!(printable("f_[i]"), "f_[i]'");
         let long = "é".repeat(1 << 20);
         assert_eq!(printable(&long).chars().count(), MAX_LENGTH + 1);
     }

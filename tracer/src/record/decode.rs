@@ -89,9 +89,8 @@ fn sample(bytes: &[u8]) -> Result<RawSample, DecodeError> {
     if count > MAX_FRAMES {
         return Err(DecodeError::Unknown { what: "frame count", value: header.frame_count });
     }
-    let frames = (0..count)
-        .map(|index| fields.u64(size_of::<Header>() + index * 8).map(Frame))
-        .collect::<Result<_, _>>()?;
+    let frames =
+        (0..count).map(|index| fields.u64(size_of::<Header>() + index * 8).map(Frame)).collect::<Result<_, _>>()?;
     Ok(RawSample { header, status, frames })
 }
 
@@ -184,9 +183,6 @@ mod tests {
         assert_eq!(decode(&record(&[], 0, 99)), Err(DecodeError::Unknown { what: "walk status", value: 99 }));
         assert_eq!(decode(&record(&[], 4000, 0)), Err(DecodeError::Unknown { what: "frame count", value: 4000 }));
         assert_eq!(decode(&[9, 0, 0, 0]), Err(DecodeError::Unknown { what: "record kind", value: 9 }));
-        assert_eq!(
-            decode(&[2, 0, 0, 0, 9, 0, 0, 0]),
-            Err(DecodeError::Unknown { what: "process change", value: 9 })
-        );
+        assert_eq!(decode(&[2, 0, 0, 0, 9, 0, 0, 0]), Err(DecodeError::Unknown { what: "process change", value: 9 }));
     }
 }

@@ -1,7 +1,10 @@
 //! From the ring buffer to a recording: decode, intern, assemble. [`session`] is the loop that drives it.
 
+pub mod assemble;
 pub mod decode;
+pub mod discover;
 pub mod interval;
 pub mod processes;
 pub mod samples;
+pub mod session;
 pub mod stacks;

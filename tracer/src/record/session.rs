@@ -1,30 +1,30 @@
 //! A run: attach, follow, collect, detach.
 
 use std::{
+    io,
     num::NonZeroU32,
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    os::fd::AsRawFd,
     time::{Duration, Instant, SystemTime},
 };
 
 use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
-    allocation::Cookie,
     sample::Frame,
-    settings::{Loss, Settings},
+    settings::{Loss, ReturnProbeOffsets, Settings},
 };
 
 use super::{
     decode::{Record, decode},
+    discover::Probed,
     interval::{IntervalControl, IntervalSetting},
     processes::{ProcessError, Processes},
     samples::{SampleParts, Samples},
 };
 use crate::{
-    allocators::{Plan, ProbePoint},
     probe::{
         counters::{self, ClassCounters},
+        kernel_types::KernelTypes,
         multi::Point,
         programs::{LoadError, Options, Programs},
         uprobes::{AttachError, Probes},
@@ -66,7 +66,7 @@ pub enum SessionError {
     Process(#[from] ProcessError),
     /// The event loop.
     #[error("waiting for events: {0}")]
-    Wait(#[from] std::io::Error),
+    Wait(#[from] io::Error),
 }
 
 /// What the terminal may show while a run is under way.
@@ -86,7 +86,7 @@ pub struct Progress {
 pub struct Session {
     programs: Programs,
     probes: Vec<Probes>,
-    points: Vec<ProbePoint>,
+    points: Vec<Probed>,
     processes: Processes,
     samples: Samples,
     control: IntervalControl,
@@ -107,7 +107,7 @@ pub struct RawRecording {
     /// Modules by number, their files open.
     pub modules: Modules,
     /// Probed functions by slot.
-    pub points: Vec<ProbePoint>,
+    pub points: Vec<Probed>,
     /// Their exact counters by slot.
     pub counters: Vec<ClassCounters>,
     /// What was lost.
@@ -124,6 +124,8 @@ pub struct RawRecording {
 
 /// How often the ring buffer is looked at when nobody wakes us.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often the counters are read.
+const OBSERVE: Duration = Duration::from_millis(100);
 /// Records taken before anything else gets its turn.
 const BATCH: usize = 8192;
 
@@ -132,7 +134,12 @@ impl Session {
     ///
     /// # Errors
     /// See [`SessionError`]; nothing stays attached then.
-    pub fn start(target: &Process, modules: Modules, plan: Plan, request: Request) -> Result<Self, SessionError> {
+    pub fn start(
+        target: &Process,
+        modules: Modules,
+        points: Vec<Probed>,
+        request: Request,
+    ) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
         let settings = Settings {
             interval: control.interval(),
@@ -140,12 +147,11 @@ impl Session {
             enabled: 0,
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: 0,
-            padding: 0,
+            return_probes: return_probe_offsets(),
         };
         let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let mut processes = Processes::new(modules, request.table_bytes);
         processes.install(&mut programs.maps, target.pid)?;
-        let points = plan.probes;
         let probes = attach(&mut programs, &processes, &points, target.pid)?;
         let now = Instant::now();
         let mut session = Self {
@@ -179,8 +185,8 @@ impl Session {
         mut show: impl FnMut(Progress),
     ) -> Result<Ended, SessionError> {
         let Some(ring) = self.programs.maps.events.take() else { return Ok(Ended::Interrupted) };
-        let mut ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
-        let ended = AsyncFd::with_interest(target.pidfd().try_clone_to_owned()?, Interest::READABLE)?;
+        let mut ring = watch(ring)?;
+        let ended = watch(target.pidfd().try_clone_to_owned()?)?;
         let deadline = self.request.duration.map(|duration| self.start + duration);
         let mut stop = std::pin::pin!(stop);
         let result = loop {
@@ -208,7 +214,9 @@ impl Session {
                 }
             }
             self.processes.refresh_changed(&mut self.programs.maps)?;
-            show(self.observe()?);
+            if self.observed.elapsed() >= OBSERVE {
+                show(self.observe()?);
+            }
         };
         self.programs.maps.events = Some(ring.into_inner());
         Ok(result?)
@@ -295,7 +303,9 @@ impl Session {
             elapsed: now - self.start,
             samples: self.samples.len() as u64,
             bytes,
-            lost: counters::loss(&losses, Loss::RingFull) + counters::loss(&losses, Loss::ScratchBusy) + self.undecodable,
+            lost: counters::loss(&losses, Loss::RingFull)
+                + counters::loss(&losses, Loss::ScratchBusy)
+                + self.undecodable,
         })
     }
 }
@@ -304,7 +314,7 @@ impl Session {
 fn attach(
     programs: &mut Programs,
     processes: &Processes,
-    points: &[ProbePoint],
+    points: &[Probed],
     pid: u32,
 ) -> Result<Vec<Probes>, AttachError> {
     let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
@@ -316,7 +326,9 @@ fn attach(
         let here: Vec<Point> = (0u8..)
             .zip(points)
             .filter(|(_, point)| point.module == module)
-            .map(|(slot, point)| Point { file_offset: point.file_offset, cookie: point.cookie(slot).0 })
+            .filter_map(|(slot, point)| {
+                Some(Point { file_offset: point.point.file_offset, cookie: point.point.cookie(slot)?.0 })
+            })
             .collect();
         match programs.attach(&path, &here, NonZeroU32::new(pid)) {
             Ok(probes) => attached.push(probes),
@@ -332,8 +344,22 @@ fn attach(
 }
 
 /// The frame of a probed function, for samples whose walk found none.
-fn leaf(point: &ProbePoint) -> Frame {
-    Frame(u64::from(point.module) << 48 | point.elf_address & 0xffff_ffff_ffff)
+fn leaf(point: &Probed) -> Frame {
+    Frame(u64::from(point.module) << 48 | point.point.instruction_address() & 0xffff_ffff_ffff)
+}
+
+/// Registers an owner of a descriptor with the event loop.
+fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
+    unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
+fn return_probe_offsets() -> ReturnProbeOffsets {
+    std::fs::read("/sys/kernel/btf/vmlinux")
+        .ok()
+        .and_then(|blob| KernelTypes::parse(&blob)?.return_probes())
+        .unwrap_or_default()
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.

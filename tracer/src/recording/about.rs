@@ -98,7 +98,7 @@ pub struct Losses {
 impl Losses {
     /// Samples that were taken but are not in the recording.
     pub fn samples(&self) -> u64 {
-        self.ring_full + self.scratch_busy + self.undecodable
+        self.ring_full.saturating_add(self.scratch_busy).saturating_add(self.undecodable)
     }
 }
 

@@ -3,6 +3,7 @@
 //! A recording is complete in itself: everything behind it works without root, without the target and on another machine.
 
 pub mod about;
+pub mod pprof;
 
 pub use about::About;
 
@@ -52,7 +53,7 @@ pub struct Module {
 pub struct Function {
     /// Demangled, as shown.
     pub name: String,
-    /// As the symbol table has it (mangled).
+    /// As the symbol table has it (mangled); the same as `name` where there is no other.
     pub system_name: String,
     /// Source file; empty where unknown.
     pub file: String,

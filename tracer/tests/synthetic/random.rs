@@ -35,7 +35,7 @@ impl Random {
 /// A recording of `samples` samples on stacks of about `depth` frames. A walk through a random program: calls branch
 /// little near the root and a lot at the leaves, as real ones do.
 pub fn recording(random: &mut Random, samples: usize, depth: u64) -> Recording {
-    let functions = 20_000;
+    let functions = (samples as u32 / 5).clamp(50, 20_000);
     let mut recording = Recording {
         modules: vec![Module {
             path: "/usr/bin/large".into(),

@@ -1,0 +1,71 @@
+//! `tracer render`: a recording to other formats.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::{Outcome, owner};
+use crate::output::{self, Destination, Output};
+use crate::recording::pprof;
+
+/// Arguments of `tracer render`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The recording: a .pb.gz file that tracer wrote
+    recording: PathBuf,
+    /// A file to write; its ending names the format: .svg, .pb.gz, .folded or .json. `-` writes folded stacks to stdout.
+    /// May be given more than once
+    #[arg(short, long, value_name = "FILE", required = true)]
+    output: Vec<PathBuf>,
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// What to render.
+#[derive(Debug)]
+pub struct Settings {
+    /// The recording.
+    pub recording: PathBuf,
+    /// Where to.
+    pub outputs: Vec<Destination>,
+    /// Whether existing files may be replaced.
+    pub force: bool,
+}
+
+impl Args {
+    /// Gives the arguments their meaning.
+    ///
+    /// # Errors
+    /// An output whose ending names no format.
+    pub fn resolve(self) -> anyhow::Result<Settings> {
+        let Self { recording, output, force } = self;
+        let outputs = output.iter().map(|path| Destination::parse(path)).collect::<Result<_, _>>()?;
+        Ok(Settings { recording, outputs, force })
+    }
+}
+
+/// Reads the recording and writes the outputs.
+///
+/// # Errors
+/// A recording that cannot be read, or an output that cannot be written. All outputs are opened before the recording is read.
+pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
+    let Settings { recording: path, outputs, force } = settings;
+    let owner = owner::from_sudo();
+    let open = |output: Destination| output.open(force, owner);
+    let outputs: Vec<Output> = outputs.into_iter().map(open).collect::<Result<_, _>>()?;
+    let read =
+        || -> anyhow::Result<_> { Ok(pprof::read(BufReader::new(File::open(&path)?), &pprof::Limits::default())?) };
+    let recording = read().with_context(|| format!("cannot read the recording {}", path.display()))?;
+    for written in output::render(&recording, outputs)? {
+        if let Some(path) = written.destination.path() {
+            eprintln!("wrote {}", path.display());
+            if let Some(error) = written.not_owned {
+                eprintln!("note: {} stays root's: {error}", path.display());
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,211 @@
+//! JSON for scripts.
+//!
+//! ```text
+//! format     "tracer-profile"
+//! version    1; fields may be added, none is taken away or changes its meaning without a new version
+//! about      the recording without its samples: process, times, exact counters, losses, stacks (see `recording::about`)
+//! samples    number of samples; interval_min, interval_max: bytes between them (0: every call is sampled)
+//! exact      {calls, bytes} counted on every call, or null where nothing was counted
+//! unattributed  {calls, bytes} of `exact` that no sample speaks for
+//! total      everything, as a measure
+//! sites      allocation sites, most bytes first: {function, ...measure}
+//! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
+//! names      names of the tree's frames
+//! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
+//!            both are null for the root; kind is "function", "truncated" or "unattributed"
+//! ```
+//!
+//! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and its
+//! 95 % interval. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers are there.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::estimate::{Interval, Measure};
+use crate::profile::name::NameKind;
+use crate::profile::{Node, Profile, Row};
+use crate::recording::{About, Recording};
+
+/// Share of the bytes that a node needs.
+const MIN_SHARE: f64 = 1e-4;
+
+/// Writes the document, ending in a line feed.
+pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    let kept = kept_nodes(profile);
+    let intervals = || recording.samples.iter().map(|sample| sample.interval);
+    let unattributed = profile.calibration.unattributed();
+    let document = Document {
+        format: "tracer-profile",
+        version: 1,
+        about: &recording.about,
+        samples: recording.samples.len(),
+        interval_min: intervals().min().unwrap_or(0),
+        interval_max: intervals().max().unwrap_or(0),
+        exact: profile.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
+        unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
+        total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
+        sites: Rows { profile, rows: &profile.sites },
+        functions: Rows { profile, rows: &profile.functions },
+        names: Names(profile),
+        tree: Nodes { profile, kept: &kept },
+    };
+    let mut out = io::BufWriter::new(out);
+    serde_json::to_writer(&mut out, &document)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Nodes in the document: the index in it of each node, where it has one.
+fn kept_nodes(profile: &Profile) -> Vec<Option<u32>> {
+    let nodes = &profile.tree.nodes;
+    let min = profile.total().bytes.value * MIN_SHARE;
+    let mut kept: Vec<Option<u32>> = Vec::with_capacity(nodes.len());
+    let mut next = 0;
+    for (i, node) in nodes.iter().enumerate() {
+        let parent_kept = i == 0 || kept[node.parent as usize].is_some();
+        let keep = parent_kept && (i == 0 || node.total.bytes.value >= min);
+        kept.push(keep.then_some(next));
+        next += u32::from(keep);
+    }
+    kept
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: &'static str,
+    version: u32,
+    about: &'a About,
+    samples: usize,
+    interval_min: u64,
+    interval_max: u64,
+    exact: Option<Counted>,
+    unattributed: Counted,
+    total: Shown,
+    sites: Rows<'a>,
+    functions: Rows<'a>,
+    names: Names<'a>,
+    tree: Nodes<'a>,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    calls: u64,
+    bytes: u64,
+}
+
+/// A measure.
+#[derive(Serialize)]
+struct Shown {
+    samples: u64,
+    share: f64,
+    bytes: Bounded,
+    objects: Bounded,
+}
+
+#[derive(Serialize)]
+struct Bounded {
+    value: u64,
+    low: u64,
+    high: u64,
+}
+
+impl Bounded {
+    /// Rounded, the interval outwards.
+    fn new(value: f64, interval: Interval) -> Self {
+        let value = value.round() as u64;
+        let (low, high) = (interval.low.floor() as u64, interval.high.ceil() as u64);
+        Self { value, low: low.min(value), high: high.max(value) }
+    }
+}
+
+impl Shown {
+    fn new(profile: &Profile, measure: &Measure, exact: bool) -> Self {
+        let bounded = |value: f64, interval: Interval| {
+            let value = if exact { value.round() } else { value };
+            Bounded::new(value, if exact { Interval { low: value, high: value } } else { interval })
+        };
+        Self {
+            samples: measure.samples,
+            share: profile.share(measure),
+            bytes: bounded(measure.bytes.value, profile.bytes_interval(measure)),
+            objects: bounded(measure.objects.value, profile.objects_interval(measure)),
+        }
+    }
+}
+
+struct Rows<'a> {
+    profile: &'a Profile,
+    rows: &'a [Row],
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            function: &'a str,
+            #[serde(flatten)]
+            measure: Shown,
+        }
+        serializer.collect_seq(self.rows.iter().map(|row| Line {
+            function: self.profile.names.text(row.name),
+            measure: Shown::new(self.profile, &row.total, false),
+        }))
+    }
+}
+
+struct Names<'a>(&'a Profile);
+
+impl Serialize for Names<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.0.names.len() as u32).map(|name| self.0.names.text(name)))
+    }
+}
+
+struct Nodes<'a> {
+    profile: &'a Profile,
+    kept: &'a [Option<u32>],
+}
+
+impl Serialize for Nodes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nodes = self.profile.tree.nodes.iter().zip(self.kept).filter(|(_, kept)| kept.is_some());
+        serializer.collect_seq(nodes.map(|(node, _)| TreeNode { of: self, node }))
+    }
+}
+
+struct TreeNode<'a> {
+    of: &'a Nodes<'a>,
+    node: &'a Node,
+}
+
+impl Serialize for TreeNode<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { of: Nodes { profile, kept }, node } = self;
+        let kind = node.frame.map(|frame| profile.names.kind(frame.name()));
+        let exact = match kind {
+            None => profile.exact().is_some(),
+            Some(kind) => kind == NameKind::Unattributed,
+        };
+        let shown = Shown::new(profile, &node.total, exact);
+        let mut map = serializer.serialize_map(None)?;
+        let parent = node.frame.and_then(|_| kept.get(node.parent as usize).copied().flatten());
+        map.serialize_entry("parent", &parent)?;
+        map.serialize_entry("name", &node.frame.map(|frame| frame.name()))?;
+        map.serialize_entry("inlined", &node.frame.is_some_and(|frame| frame.inlined()))?;
+        map.serialize_entry(
+            "kind",
+            match kind {
+                None | Some(NameKind::Function) => "function",
+                Some(NameKind::Truncated) => "truncated",
+                Some(NameKind::Unattributed) => "unattributed",
+            },
+        )?;
+        map.serialize_entry("samples", &shown.samples)?;
+        map.serialize_entry("share", &shown.share)?;
+        map.serialize_entry("bytes", &shown.bytes)?;
+        map.serialize_entry("objects", &shown.objects)?;
+        map.end()
+    }
+}

@@ -1,0 +1,155 @@
+//! The summary on a terminal.
+
+use std::io::{self, Write};
+
+use super::quantity::{bytes, bytes_within, count, duration, objects_within, percent};
+use super::svg::heading::interval;
+use super::{Destination, Format};
+use crate::profile::name::printable;
+use crate::profile::{Profile, Row};
+use crate::recording::Recording;
+use crate::recording::about::Ended;
+
+/// Lines of a table.
+const ROWS: usize = 15;
+/// Characters of a function's name in a table.
+const NAME: usize = 90;
+
+/// Writes the summary of a recording and the files that were made of it.
+pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {
+    process(recording, out)?;
+    totals(recording, profile, out)?;
+    stacks(recording, out)?;
+    losses(recording, out)?;
+    if !profile.sites.is_empty() {
+        table("Allocation sites: nearest caller outside allocator and standard library", profile, &profile.sites, out)?;
+    }
+    next(recording, files, out)
+}
+
+fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let about = &recording.about;
+    let ended = match about.ended {
+        Ended::Duration => "",
+        Ended::Interrupted => ", interrupted",
+        Ended::TargetExited => ", until it ended",
+    };
+    let (name, executable) = (printable(&about.process.name), printable(&about.process.executable));
+    writeln!(out, "process   {name} (pid {}), {executable}", about.process.pid)?;
+    writeln!(out, "recorded  {}{ended}", duration(about.duration_ns))
+}
+
+fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    let total = profile.total();
+    match profile.exact() {
+        Some(exact) => {
+            let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
+            let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
+            writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
+        }
+        None => {
+            let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
+            let objects = objects_within(total.objects.value, profile.objects_interval(&total));
+            writeln!(out, "allocated {amount} in {objects} calls (estimated)")?;
+        }
+    }
+    writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
+    let unattributed = profile.calibration.unattributed();
+    if unattributed.calls > 0 {
+        let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
+        writeln!(out, "          {amount} in {calls} calls (exact) are of sizes that no sample has: unattributed")?;
+    }
+    Ok(())
+}
+
+fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let unwinding = &recording.about.unwinding;
+    let truncated = unwinding.truncated.iter().fold(0u64, |sum, t| sum.saturating_add(t.samples));
+    let all = unwinding.complete.saturating_add(unwinding.assisted).saturating_add(truncated);
+    if all == 0 {
+        return Ok(());
+    }
+    let share = |samples: u64| percent(samples as f64 / all as f64);
+    writeln!(
+        out,
+        "stacks    {} complete, {} complete with the help of frame pointers, {} truncated",
+        share(unwinding.complete),
+        share(unwinding.assisted),
+        share(truncated)
+    )?;
+    for truncation in &unwinding.truncated {
+        let place = match &truncation.module[..] {
+            "" => String::new(),
+            module => format!(" in {}", printable(module)),
+        };
+        writeln!(out, "          {}: {}{place}", share(truncation.samples), printable(&truncation.reason))?;
+        if !truncation.hint.is_empty() {
+            writeln!(out, "            hint: {}", printable(&truncation.hint))?;
+        }
+    }
+    Ok(())
+}
+
+fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let losses = &recording.about.losses;
+    let lost = [
+        (losses.ring_full, "samples found the buffer full (their bytes are in the exact totals)"),
+        (losses.scratch_busy, "samples found no scratch space (their bytes are in the exact totals)"),
+        (losses.undecodable, "records could not be decoded"),
+        (losses.events, "process events found the buffer full: stacks may be truncated after them"),
+        (losses.processes, "processes were too many to follow"),
+        (losses.mappings, "mappings were too many for one process: stacks through them are truncated"),
+        (losses.tables, "modules had no room for their unwind tables: stacks through them are truncated"),
+    ];
+    let mut label = "lost      ";
+    for (number, what) in lost.into_iter().filter(|(number, _)| *number > 0) {
+        writeln!(out, "{label}{} {what}", count(number))?;
+        label = "          ";
+    }
+    if label == "lost      " {
+        writeln!(out, "lost      nothing")?;
+    }
+    Ok(())
+}
+
+fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+    let shown = rows.len().min(ROWS);
+    writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
+    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", "objects", "mean size")?;
+    for row in rows.iter().take(shown) {
+        let total = &row.total;
+        let name: String = profile.names.text(row.name).chars().take(NAME).collect();
+        let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
+        writeln!(
+            out,
+            "{:>8}  {:<26}  {:<28}  {:>10}  {name}{cut}",
+            percent(profile.share(total)),
+            bytes_within(total.bytes.value, profile.bytes_interval(total)),
+            objects_within(total.objects.value, profile.objects_interval(total)),
+            bytes(total.bytes.value / total.objects.value.max(1.0)),
+        )?;
+    }
+    if rows.len() > shown {
+        let left: f64 = rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum();
+        writeln!(out, "{:>8}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
+    }
+    Ok(())
+}
+
+fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {
+    let paths = || files.iter().filter_map(|file| Some((file.path()?.display(), file.format())));
+    if recording.samples.is_empty() {
+        writeln!(out, "\nNo allocation was sampled: record longer, or with a smaller --interval.")?;
+    }
+    for (i, (path, _)) in paths().enumerate() {
+        writeln!(out, "{}wrote     {path}", if i == 0 { "\n" } else { "" })?;
+    }
+    for (path, format) in paths() {
+        match format {
+            Format::Svg => writeln!(out, "next      open {path} in a browser")?,
+            Format::Pprof => writeln!(out, "next      tracer render {path} -o FILE.svg; go tool pprof -top {path}")?,
+            Format::Folded | Format::Json => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! A raw recording, named: what is written to disk.
+
+use std::time::UNIX_EPOCH;
+
+use tracer_ebpf::abi::sample::{Frame, WalkStatus};
+
+use super::{discover::Probed, samples::StoredSample, session::RawRecording, stacks::RawStack};
+use crate::{
+    probe::counters::ClassCounters,
+    recording::{
+        About, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
+        about::{Counter, Process, SizeClass, Truncation, Unwinding},
+    },
+    symbolize::{self, Frames, NameSources, Symbolized},
+    target::{self, Modules},
+};
+
+/// Names all frames and puts the recording together.
+pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSources]) -> Recording {
+    let mut frames = Frames::default();
+    let pid = process.pid;
+    let stacks: Vec<Stack> =
+        raw.parts.stacks.iter().map(|stack| named_stack(stack, pid, &mut frames, &raw.modules)).collect();
+    let unwinding = unwinding(&raw.parts.stacks, &raw.parts.samples, &raw.modules);
+    let leaves: Vec<(LocationIndex, &str)> = raw
+        .points
+        .iter()
+        .map(|probed| {
+            let address = probed.point.instruction_address() & 0xffff_ffff_ffff;
+            let leaf = Frame(u64::from(probed.module) << 48 | address);
+            (frames.location(pid, leaf), probed.point.function.as_str())
+        })
+        .collect();
+    let Symbolized { modules, mut functions, mut locations, .. } =
+        symbolize::symbolize(&frames, &raw.modules, names, symbolize::Settings::default());
+    name_leaves(&leaves, &mut functions, &mut locations);
+    let mut samples: Vec<Sample> = raw
+        .parts
+        .samples
+        .iter()
+        .map(|sample| Sample {
+            stack: sample.stack,
+            process: sample.process,
+            thread: sample.thread,
+            thread_name: raw.parts.thread_names.get(sample.thread_name as usize).cloned().unwrap_or_default(),
+            time_ns: sample.time_ns.saturating_sub(raw.start_ns),
+            size: sample.size,
+            interval: sample.interval,
+            counter: sample.function,
+        })
+        .collect();
+    // The ring buffer keeps the order of CPUs, not quite that of time.
+    samples.sort_by_key(|sample| sample.time_ns);
+    let about = About {
+        tracer: env!("CARGO_PKG_VERSION").to_owned(),
+        process: Process {
+            pid,
+            name: process.name.clone(),
+            executable: process.executable.to_string_lossy().into_owned(),
+        },
+        started_unix_ns: raw.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
+        duration_ns: raw.duration.as_nanos() as u64,
+        ended: raw.ended,
+        counters: raw
+            .points
+            .iter()
+            .zip(&raw.counters)
+            .map(|(point, counters)| counter(point, counters, &raw.modules))
+            .collect(),
+        losses: raw.losses,
+        unwinding,
+    };
+    Recording { about, modules, functions, locations, stacks, samples }
+}
+
+/// Calls probed functions what the counters call them. Debug information prefers names such as `__GI___libc_malloc`.
+fn name_leaves(leaves: &[(LocationIndex, &str)], functions: &mut Vec<Function>, locations: &mut [Location]) {
+    for (leaf, name) in leaves {
+        let Some(location) = locations.get_mut(*leaf as usize) else { continue };
+        let Some(line) = location.lines.last_mut() else { continue };
+        let Some(known) = functions.get(line.function as usize) else { continue };
+        let named = Function { name: (*name).to_owned(), ..known.clone() };
+        line.function = match functions.iter().position(|function| *function == named) {
+            Some(index) => index as u32,
+            None => {
+                functions.push(named);
+                functions.len() as u32 - 1
+            }
+        };
+    }
+}
+
+fn counter(probed: &Probed, counters: &ClassCounters, modules: &Modules) -> Counter {
+    let classes = (0u8..)
+        .zip(counters)
+        .filter(|(_, counter)| counter.calls > 0)
+        .map(|(class, counter)| SizeClass { class, calls: counter.calls, bytes: counter.bytes })
+        .collect();
+    Counter {
+        function: probed.point.function.clone(),
+        module: path(modules, probed.module).to_owned(),
+        family: probed.point.family.to_owned(),
+        classes,
+    }
+}
+
+fn named_stack(stack: &RawStack, process: u32, frames: &mut Frames, modules: &Modules) -> Stack {
+    let end = match stack.status {
+        WalkStatus::Complete => StackEnd::Complete,
+        status => {
+            let module = short_name(path(modules, stack.stopped_in));
+            StackEnd::Truncated(match module {
+                "" => reason(status).to_owned(),
+                module => format!("{} in {module}", reason(status)),
+            })
+        }
+    };
+    Stack {
+        frames: stack.frames.iter().map(|&frame| frames.location(process, frame)).collect(),
+        end,
+        frame_pointer_frames: stack.frame_pointer_frames,
+    }
+}
+
+/// Counts samples by how complete their stacks are.
+fn unwinding(stacks: &[RawStack], samples: &[StoredSample], modules: &Modules) -> Unwinding {
+    let mut by_stack = vec![0u64; stacks.len()];
+    for sample in samples {
+        if let Some(count) = by_stack.get_mut(sample.stack as usize) {
+            *count += 1;
+        }
+    }
+    let mut unwinding = Unwinding::default();
+    for (stack, samples) in stacks.iter().zip(by_stack) {
+        match stack.status {
+            WalkStatus::Complete if stack.frame_pointer_frames == 0 => unwinding.complete += samples,
+            WalkStatus::Complete => unwinding.assisted += samples,
+            status => {
+                let (text, module) = (reason(status), path(modules, stack.stopped_in));
+                match unwinding.truncated.iter_mut().find(|known| known.reason == text && known.module == module) {
+                    Some(known) => known.samples += samples,
+                    None => unwinding.truncated.push(Truncation {
+                        reason: text.to_owned(),
+                        module: module.to_owned(),
+                        samples,
+                        hint: hint(status).to_owned(),
+                    }),
+                }
+            }
+        }
+    }
+    unwinding.truncated.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| a.module.cmp(&b.module)));
+    unwinding
+}
+
+fn path(modules: &Modules, number: u16) -> &str {
+    modules.get(number).map_or("", |module| module.path.as_str())
+}
+
+fn short_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Why a walk ended early, for people.
+fn reason(status: WalkStatus) -> &'static str {
+    match status {
+        WalkStatus::Complete => "complete",
+        WalkStatus::NoMapping => "caller in memory that is not known to hold code",
+        WalkStatus::NoTable => "unwind table not loaded",
+        WalkStatus::NoInfo => "no unwind information",
+        WalkStatus::Unsupported => "unwind rule of an unsupported form",
+        WalkStatus::Unreadable => "stack memory unreadable",
+        WalkStatus::NotAbove => "caller's frame not above its callee's",
+        WalkStatus::TooDeep => "deeper than --max-depth",
+        WalkStatus::Corrupt => "unwind table inconsistent",
+        WalkStatus::Stale => "mappings being read again",
+        WalkStatus::NoProcess => "process not known yet",
+    }
+}
+
+/// What the user can do about it.
+fn hint(status: WalkStatus) -> &'static str {
+    match status {
+        WalkStatus::NoMapping => {
+            "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof"
+        }
+        WalkStatus::NoTable => "raise --unwind-memory",
+        WalkStatus::NoInfo => "rebuild the module with -fasynchronous-unwind-tables, or install its debug package",
+        WalkStatus::TooDeep => "raise --max-depth (up to 1024)",
+        WalkStatus::Corrupt => "this is a bug in tracer; please report it",
+        _ => "",
+    }
+}

@@ -1,0 +1,278 @@
+//! Recording to pprof.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message;
+use prost::encoding::{int64, message, string};
+
+use super::envelope::{Envelope, VERSION};
+use super::proto::{self, field};
+use super::{key, pprof_address};
+use crate::estimate::Calibration;
+use crate::profile::name::{UNATTRIBUTED, printable};
+use crate::recording::{Recording, Sample, Stack, StackEnd};
+
+/// Encoded bytes that are collected before they are compressed.
+const CHUNK: usize = 64 << 10;
+
+/// Writes a recording as a gzip'd pprof file. Needs memory for the string table, not for the samples.
+pub fn write(recording: &Recording, calibration: &Calibration, out: impl Write) -> io::Result<()> {
+    let mut writer = Writer {
+        out: GzEncoder::new(out, Compression::default()),
+        buffer: Vec::with_capacity(2 * CHUNK),
+        strings: Strings::default(),
+    };
+    writer.strings.index("");
+    writer.header(recording)?;
+    let synthetic = Synthetic::new(recording, calibration);
+    writer.samples(recording, calibration, &synthetic)?;
+    writer.tables(recording, &synthetic)?;
+    writer.string_table()?;
+    writer.flush()?;
+    writer.out.finish()?.flush()
+}
+
+struct Writer<W: Write> {
+    out: GzEncoder<W>,
+    buffer: Vec<u8>,
+    strings: Strings,
+}
+
+impl<W: Write> Writer<W> {
+    fn header(&mut self, recording: &Recording) -> io::Result<()> {
+        let objects = self.value_type("alloc_objects", "count");
+        let bytes = self.value_type("alloc_space", "bytes");
+        self.message(field::SAMPLE_TYPE, &objects)?;
+        self.message(field::SAMPLE_TYPE, &bytes)?;
+        let about = &recording.about;
+        let interval = recording.samples.iter().map(|s| s.interval).max().unwrap_or(0);
+        let period_type = self.value_type("space", "bytes");
+        self.message(field::PERIOD_TYPE, &period_type)?;
+        let envelope = Envelope {
+            tracer_recording: VERSION,
+            functions: recording.functions.len() as u64,
+            locations: recording.locations.len() as u64,
+            about: about.clone(),
+        };
+        let for_people = format!(
+            "tracer {}: allocations of {}, process {}",
+            printable(&about.tracer),
+            printable(&about.process.name),
+            about.process.pid
+        );
+        let comments = [self.strings.index(&for_people), self.strings.index(&serde_json::to_string(&envelope)?)];
+        for (tag, number) in [
+            (field::TIME_NANOS, about.started_unix_ns as i64),
+            (field::DURATION_NANOS, about.duration_ns as i64),
+            (field::PERIOD, interval as i64),
+            (field::COMMENT, comments[0]),
+            (field::COMMENT, comments[1]),
+            (field::DEFAULT_SAMPLE_TYPE, bytes.r#type),
+        ] {
+            int64::encode(tag, &number, &mut self.buffer);
+        }
+        Ok(())
+    }
+
+    fn samples(&mut self, recording: &Recording, calibration: &Calibration, synthetic: &Synthetic) -> io::Result<()> {
+        let mut carries = vec![[0.0; 2]; recording.stacks.len()];
+        let mut message = proto::Sample::default();
+        for sample in &recording.samples {
+            let Some(stack) = recording.stacks.get(sample.stack as usize) else { continue };
+            let (bytes, objects) = calibration.weight(&recording.about, sample);
+            let carry = &mut carries[sample.stack as usize];
+            message.value = vec![round(objects, &mut carry[0]), round(bytes, &mut carry[1])];
+            message.location_id.clear();
+            message.location_id.extend(stack.frames.iter().map(|&location| u64::from(location) + 1));
+            message.label.clear();
+            self.labels(&mut message.label, sample, stack);
+            if let StackEnd::Truncated(reason) = &stack.end {
+                message.location_id.extend(synthetic.location(reason));
+            }
+            self.message(field::SAMPLE, &message)?;
+        }
+        let unattributed = calibration.unattributed();
+        if let Some(location) = synthetic.unattributed {
+            let label = proto::Label { key: self.strings.index(key::UNATTRIBUTED), num: 1, ..Default::default() };
+            let value = vec![unattributed.calls as i64, unattributed.bytes as i64];
+            self.message(field::SAMPLE, &proto::Sample { location_id: vec![location], value, label: vec![label] })?;
+        }
+        Ok(())
+    }
+
+    fn labels(&mut self, labels: &mut Vec<proto::Label>, sample: &Sample, stack: &Stack) {
+        for (key, number, unit) in [
+            (key::BYTES, sample.size, "bytes"),
+            (key::INTERVAL, sample.interval, "bytes"),
+            (key::TIME, sample.time_ns, "nanoseconds"),
+            (key::PROCESS, u64::from(sample.process), ""),
+            (key::THREAD, u64::from(sample.thread), ""),
+            (key::COUNTER, u64::from(sample.counter), ""),
+            (key::FRAME_POINTER_FRAMES, u64::from(stack.frame_pointer_frames), ""),
+        ] {
+            if number != 0 {
+                let (key, num_unit) = (self.strings.index(key), self.strings.index(unit));
+                labels.push(proto::Label { key, num: number as i64, num_unit, str: 0 });
+            }
+        }
+        let mut text = |key, text: &str| {
+            let (key, str) = (self.strings.index(key), self.strings.index(text));
+            labels.push(proto::Label { key, str, ..Default::default() });
+        };
+        if !sample.thread_name.is_empty() {
+            text(key::THREAD_NAME, &sample.thread_name);
+        }
+        if let StackEnd::Truncated(reason) = &stack.end {
+            text(key::TRUNCATED, reason);
+        }
+    }
+
+    fn tables(&mut self, recording: &Recording, synthetic: &Synthetic) -> io::Result<()> {
+        for (id, module) in (1..).zip(&recording.modules) {
+            let mapping = proto::Mapping {
+                id,
+                memory_start: module.start,
+                memory_limit: module.end,
+                file_offset: module.file_offset,
+                filename: self.strings.index(&module.path),
+                build_id: self.strings.index(&module.build_id),
+                has_functions: true,
+                has_filenames: true,
+                has_line_numbers: true,
+                has_inline_frames: true,
+            };
+            self.message(field::MAPPING, &mapping)?;
+        }
+        for (id, location) in (1..).zip(&recording.locations) {
+            let module = location.module.and_then(|module| recording.modules.get(module as usize));
+            let line = location
+                .lines
+                .iter()
+                .map(|line| proto::Line { function_id: u64::from(line.function) + 1, line: i64::from(line.line) })
+                .collect();
+            let location = proto::Location {
+                id,
+                mapping_id: location.module.map_or(0, |module| u64::from(module) + 1),
+                address: module.map_or(location.address, |module| pprof_address(module, location.address)),
+                line,
+            };
+            self.message(field::LOCATION, &location)?;
+        }
+        for (id, function) in (1..).zip(&recording.functions) {
+            let same = function.system_name == function.name;
+            let function = proto::Function {
+                id,
+                name: self.strings.index(&function.name),
+                system_name: if same { 0 } else { self.strings.index(&function.system_name) },
+                filename: self.strings.index(&function.file),
+            };
+            self.message(field::FUNCTION, &function)?;
+        }
+        for (index, name) in (0..).zip(&synthetic.names) {
+            let (id, function_id) = (synthetic.first_location + index, synthetic.first_function + index);
+            let line = vec![proto::Line { function_id, line: 0 }];
+            self.message(field::LOCATION, &proto::Location { id, line, ..Default::default() })?;
+            let name = self.strings.index(name);
+            self.message(field::FUNCTION, &proto::Function { id: function_id, name, ..Default::default() })?;
+        }
+        Ok(())
+    }
+
+    fn string_table(&mut self) -> io::Result<()> {
+        let mut strings: Vec<(String, i64)> = std::mem::take(&mut self.strings.0).into_iter().collect();
+        strings.sort_unstable_by_key(|(_, index)| *index);
+        for (text, _) in strings {
+            string::encode(field::STRING_TABLE, &text, &mut self.buffer);
+            self.flush_if_full()?;
+        }
+        Ok(())
+    }
+
+    fn value_type(&mut self, kind: &str, unit: &str) -> proto::ValueType {
+        proto::ValueType { r#type: self.strings.index(kind), unit: self.strings.index(unit) }
+    }
+
+    fn message(&mut self, tag: u32, content: &impl Message) -> io::Result<()> {
+        message::encode(tag, content, &mut self.buffer);
+        self.flush_if_full()
+    }
+
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() < CHUNK { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// Frames that exist for other readers only. Each has a function and a location of its own.
+struct Synthetic {
+    names: Vec<String>,
+    of_reason: HashMap<String, u64>,
+    unattributed: Option<u64>,
+    first_function: u64,
+    first_location: u64,
+}
+
+impl Synthetic {
+    fn new(recording: &Recording, calibration: &Calibration) -> Self {
+        let mut synthetic = Self {
+            names: Vec::new(),
+            of_reason: HashMap::new(),
+            unattributed: None,
+            first_function: recording.functions.len() as u64 + 1,
+            first_location: recording.locations.len() as u64 + 1,
+        };
+        for stack in &recording.stacks {
+            if let StackEnd::Truncated(reason) = &stack.end
+                && !synthetic.of_reason.contains_key(reason)
+            {
+                let location = synthetic.push(format!("[truncated: {reason}]"));
+                synthetic.of_reason.insert(reason.clone(), location);
+            }
+        }
+        if calibration.unattributed().calls > 0 {
+            synthetic.unattributed = Some(synthetic.push(UNATTRIBUTED.into()));
+        }
+        synthetic
+    }
+
+    fn push(&mut self, name: String) -> u64 {
+        self.names.push(name);
+        self.first_location + self.names.len() as u64 - 1
+    }
+
+    fn location(&self, reason: &str) -> Option<u64> {
+        self.of_reason.get(reason).copied()
+    }
+}
+
+/// The string table being made.
+#[derive(Default)]
+struct Strings(HashMap<String, i64>);
+
+impl Strings {
+    fn index(&mut self, text: &str) -> i64 {
+        if let Some(&index) = self.0.get(text) {
+            return index;
+        }
+        let index = self.0.len() as i64;
+        self.0.insert(text.into(), index);
+        index
+    }
+}
+
+/// Rounds a value and carries what is left over to the next one, so that the sum is off by half at most. Rounding each for itself is
+/// biased: a block as large as the interval stands for 1.58 objects, and a thousand of them for 2000 instead of 1582.
+fn round(value: f64, carry: &mut f64) -> i64 {
+    let due = value + *carry;
+    let rounded = due.round().max(0.0);
+    *carry = due - rounded;
+    rounded as i64
+}

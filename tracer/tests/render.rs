@@ -1,0 +1,86 @@
+//! `tracer render` as users run it.
+
+#[expect(dead_code, reason = "only the small recording is needed here")]
+mod synthetic;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use assert_cmd::Command;
+use tracer::estimate::Calibration;
+use tracer::recording::pprof;
+
+fn tracer(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command.current_dir(folder).env_remove("SUDO_UID").env_remove("SUDO_GID");
+    command
+}
+
+/// A folder with the recording `x.pb.gz`.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = synthetic::program::recording();
+    let file = fs::File::create(folder.path().join("x.pb.gz")).unwrap();
+    pprof::write(&recording, &Calibration::new(&recording), file).unwrap();
+    folder
+}
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_recording_becomes_every_format() {
+    let folder = folder();
+    let arguments = "render x.pb.gz -o a.svg -o a.folded -o a.json -o a.pb.gz".split(' ');
+    let output = tracer(folder.path()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert!(read("a.svg").starts_with(b"<?xml") && read("a.json").starts_with(b"{"));
+    assert_eq!(read("a.pb.gz"), read("x.pb.gz"));
+    // `-` is the same as a .folded file, and nothing else is on stdout.
+    let output = tracer(folder.path()).args(["render", "x.pb.gz", "-o", "-"]).output().unwrap();
+    assert_eq!(output.stdout, read("a.folded"));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn mistakes_are_named_with_what_to_do() {
+    let folder = folder();
+    fs::write(folder.path().join("there.svg"), "mine").unwrap();
+    fs::write(folder.path().join("text.pb.gz"), "hello").unwrap();
+    for (arguments, code, message) in [
+        ("", 2, "Usage: tracer"),
+        ("render x.pb.gz", 2, "--output <FILE>"),
+        ("rendr x.pb.gz", 2, "similar subcommand exists: 'render'"),
+        ("render x.pb.gz -o x.png", 1, "end in .svg, .pb.gz, .folded or .json"),
+        ("render x.pb.gz -o there.svg", 1, "there.svg: it exists; --force replaces it"),
+        ("render x.pb.gz -o no/x.svg", 1, "there is no folder no; create it first"),
+        ("render missing.pb.gz -o y.svg", 1, "cannot read the recording missing.pb.gz: No such file"),
+        ("render text.pb.gz -o y.svg", 1, "cannot read the recording text.pb.gz: it is not a recording"),
+    ] {
+        let output = tracer(folder.path()).args(arguments.split_whitespace()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{arguments}: {}", stderr(&output));
+    }
+    let left: usize = fs::read_dir(&folder).unwrap().count();
+    assert_eq!(left, 3, "an output that failed left a file behind");
+    assert_eq!(fs::read(folder.path().join("there.svg")).unwrap(), b"mine");
+    tracer(folder.path()).args("render x.pb.gz -o there.svg --force".split(' ')).assert().success();
+}
+
+#[test]
+fn with_sudo_files_belong_to_the_caller() {
+    let folder = folder();
+    if fs::metadata(&folder).unwrap().uid() != 0 {
+        println!("skipped: only root can give files away");
+        return;
+    }
+    let mut command = tracer(folder.path());
+    command.env("SUDO_UID", "1234").env("SUDO_GID", "1235").args(["render", "x.pb.gz", "-o", "y.svg"]);
+    command.assert().success();
+    let metadata = fs::metadata(folder.path().join("y.svg")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (1234, 1235));
+}
