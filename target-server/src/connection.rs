@@ -26,8 +26,9 @@ const LONGEST_MESSAGE: usize = 4096;
 /// Messages that may wait for a game. A tick takes up all; a client that sends more than this between two ticks, or before
 /// its game has begun, is at fault.
 const MOST_MESSAGES: usize = 1024;
-/// Buffers of a connection. The library's default of 128 KiB is for few connections with large messages.
-const BUFFER_SIZE: usize = 4096;
+/// Buffers of a connection. The library's default of 128 KiB is for few connections with large messages; this is room for
+/// dozens of ours.
+const BUFFER_SIZE: usize = 1024;
 
 /// Why a connection is no longer of use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,9 +81,9 @@ impl Inbox {
     }
 }
 
-/// Room for a few messages, on the heap whether they come or not: two such arrays a tick are part of the load.
+/// Room for a message, on the heap whether one comes or not: two such arrays a tick are part of the load.
 fn message_array() -> Vec<ClientMessage> {
-    Vec::with_capacity(4)
+    Vec::with_capacity(1)
 }
 
 /// A connected client, as matchmaking and the game know it.
@@ -124,7 +125,7 @@ pub fn on_connection(server: Rc<Server>, stream: TcpStream) -> LocalBoxFuture<'s
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_SIZE)
             .write_buffer_size(BUFFER_SIZE)
-            .max_write_buffer_size(16 * BUFFER_SIZE)
+            .max_write_buffer_size(64 * BUFFER_SIZE)
             .max_message_size(Some(LONGEST_MESSAGE))
             .max_frame_size(Some(LONGEST_MESSAGE));
         // Messages are small and wanted at once. Failing that, they come a little later.
@@ -147,11 +148,15 @@ pub fn on_connection(server: Rc<Server>, stream: TcpStream) -> LocalBoxFuture<'s
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Err(_) => inbox.state.set(State::Failed),
             }
+            if !inbox.is_open() {
+                server.matchmaking.leave(id);
+            }
             if inbox.state.get() == State::Failed {
                 return;
             }
         }
         inbox.state.set(State::Closed);
+        server.matchmaking.leave(id);
     })
 }
 

@@ -27,12 +27,10 @@ struct Matched {
 }
 
 impl Matchmaking {
-    /// Lets a new connection wait, or begins a game between the one that waits and the new one.
-    ///
-    /// A waiting player that has gone is let go here. The server this one reproduces does not look: a dead waiting
-    /// socket there blocks the next player, too. What a player sends while it waits counts when the game has begun.
+    /// Lets a new connection wait, or begins a game between the one that waits and the new one. What a player sends while
+    /// it waits counts when the game has begun.
     pub fn enter(&self, server: &Rc<Server>, peer: Peer) {
-        let waiting = self.waiting.take().filter(|waiting| waiting.inbox.is_open());
+        let waiting = self.waiting.take();
         match waiting {
             None => {
                 server.logger.info(Box::new(Waiting { id: peer.id }), "Player 1 connected");
@@ -43,5 +41,13 @@ impl Matchmaking {
                 tokio::task::spawn_local(play_game(Rc::clone(server), first, peer));
             }
         }
+    }
+
+    /// A connection is of no use any more. If it waits, it is let go. (The server this one reproduces keeps it, and so
+    /// loses the next player as well.)
+    ///
+    /// A peer that vanishes without a word stays. It does no harm: it is matched, does not fire, and loses.
+    pub fn leave(&self, id: u64) {
+        self.waiting.borrow_mut().take_if(|waiting| waiting.id == id);
     }
 }

@@ -7,6 +7,7 @@
 //! come from hundreds of games that interleave. So here sockets, timers and other games have their turn, and catching up
 //! shows as many short intervals instead of intervals of zero.)
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,6 +41,12 @@ impl Clock {
     /// Whole milliseconds since the begin.
     pub fn now_ms(self) -> u64 {
         u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When a millisecond begins. Waiting until then, and not for the whole milliseconds that remain, keeps the
+    /// fraction of a millisecond that has passed from making every tick late.
+    pub fn instant(self, ms: u64) -> Instant {
+        self.0 + Duration::from_millis(ms)
     }
 }
 
@@ -98,9 +105,10 @@ impl Ticker {
     pub fn tick_runner(&mut self) -> LocalBoxFuture<'_, u64> {
         Box::pin(async move {
             let tick = self.begin();
-            match tick.due.checked_sub(tick.began) {
-                None | Some(0) => tokio::task::yield_now().await,
-                Some(remaining) => set_timeout(remaining).await,
+            if tick.due > tick.began {
+                timeout_at(self.clock.instant(tick.due)).await;
+            } else {
+                tokio::task::yield_now().await;
             }
             self.end(tick)
         })
@@ -109,8 +117,8 @@ impl Ticker {
 
 /// A timer on the heap.
 #[inline(never)]
-fn set_timeout(ms: u64) -> std::pin::Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(Duration::from_millis(ms)))
+fn timeout_at(due: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep_until(due))
 }
 
 #[cfg(test)]

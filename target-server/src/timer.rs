@@ -1,5 +1,5 @@
 //! One timer for all games (`--timer global`): a map from the millisecond in which something is due to what is due, and
-//! one loop that looks into it every millisecond.
+//! one loop that sleeps until the first of it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::ticker::Clock;
 
@@ -20,14 +20,13 @@ pub trait Callback {
 
 /// After so much time in callbacks, sockets and other tasks have their turn.
 const LONGEST_TURN: Duration = Duration::from_millis(2);
-/// Time between two turns.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// The timer. Nothing is called unless [`Self::drive`] runs.
 pub struct GlobalTimer {
     clock: Clock,
     due: RefCell<BTreeMap<u64, Vec<Rc<dyn Callback>>>>,
-    entered: Notify,
+    /// Something is due earlier than all before.
+    earlier: Notify,
 }
 
 impl Debug for GlobalTimer {
@@ -39,31 +38,42 @@ impl Debug for GlobalTimer {
 impl GlobalTimer {
     /// A timer without entries.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, due: RefCell::default(), entered: Notify::new() }
+        Self { clock, due: RefCell::default(), earlier: Notify::new() }
     }
 
     /// Enters a callback for a time, in milliseconds of the clock. A time that has passed is due at once.
     pub fn at(&self, ms: u64, callback: Rc<dyn Callback>) {
-        self.due.borrow_mut().entry(ms).or_default().push(callback);
-        self.entered.notify_one();
+        let mut due = self.due.borrow_mut();
+        if due.first_key_value().is_none_or(|(&first, _)| ms < first) {
+            self.earlier.notify_one();
+        }
+        due.entry(ms).or_default().push(callback);
     }
 
-    /// Calls what is due, for ever. While nothing is entered, it sleeps.
+    /// Calls what is due, for ever.
     pub async fn drive(&self) {
         loop {
-            if self.due.borrow().is_empty() {
-                self.entered.notified().await;
-            } else {
-                tokio::time::sleep(PAUSE).await;
-                self.run_due();
+            let first = self.due.borrow().first_key_value().map(|(&ms, _)| ms);
+            let Some(first) = first else {
+                self.earlier.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = sleep_until(self.clock.instant(first)) => {
+                    self.run_due(first);
+                    tokio::task::yield_now().await;
+                }
+                () = self.earlier.notified() => {}
             }
         }
     }
 
-    /// One turn. What callbacks enter for a time that has passed is called in the same turn, unless the turn is over.
+    /// One turn: calls what is due at `now` or before. What callbacks enter for such a time is called in the same turn,
+    /// unless the turn is over. `now` is the time that was waited for and not the clock's, so that all entries are called
+    /// with the same delay, which keeps the intervals of a game even.
     #[inline(never)]
-    fn run_due(&self) {
-        let (now, began) = (self.clock.now_ms(), Instant::now());
+    fn run_due(&self, now: u64) {
+        let began = Instant::now();
         while let Some((ms, callbacks)) = self.take_due(now) {
             let mut callbacks = callbacks.into_iter();
             while let Some(callback) = callbacks.next() {
@@ -116,7 +126,7 @@ mod tests {
         timer.at(0, Rc::<Again>::clone(&past));
         let ended = tokio::time::timeout(Duration::from_millis(495), timer.drive()).await;
         assert!(ended.is_err());
-        // At 1 ms or so and then at 10, 20, … 490.
+        // At 0, 10, 20, … 490.
         assert_eq!((slow.called.get(), past.called.get()), (50, 100));
     }
 }

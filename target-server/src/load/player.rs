@@ -53,12 +53,17 @@ pub struct Outcome {
     pub bullets_fired: u32,
     /// Whether this player has won.
     pub won: bool,
-    /// From both connections being open until `start` came.
-    pub start: Duration,
     /// From `start` until `stop`, less the game time: how far the game fell behind the clock.
     pub lag: Duration,
-    /// From pings to their pongs.
-    pub pings: Vec<Duration>,
+}
+
+/// What is measured while a game is on.
+#[derive(Clone, Copy, Debug)]
+pub enum Measured {
+    /// From both connections being open until `start` came.
+    Start(Duration),
+    /// From a ping to its pong.
+    Ping(Duration),
 }
 
 /// How a player plays.
@@ -101,17 +106,24 @@ pub async fn connect(address: SocketAddr) -> Result<(Socket, Duration), Failure>
 }
 
 /// Plays one game. The first shot comes one beat after `start`.
-pub async fn play(mut socket: Socket, style: Style, both_open: Instant) -> Result<Outcome, Failure> {
+pub async fn play(
+    mut socket: Socket,
+    style: Style,
+    both_open: Instant,
+    measured: impl Fn(Measured),
+) -> Result<Outcome, Failure> {
     while !matches!(next_message(&mut socket).await?, Received::Message(ServerMessage::Start)) {}
     let started = Instant::now();
+    measured(Measured::Start(started - both_open));
     let mut last_shot = started;
-    let mut pings = Vec::new();
     let mut ping_beat = interval(style.ping.unwrap_or(Duration::MAX / 4));
     ping_beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             received = next_message(&mut socket) => match received? {
-                Received::Pong(sent_us) => pings.push(started.elapsed().saturating_sub(Duration::from_micros(sent_us))),
+                Received::Pong(sent_us) => {
+                    measured(Measured::Ping(started.elapsed().saturating_sub(Duration::from_micros(sent_us))));
+                }
                 Received::Other => {}
                 Received::Message(ServerMessage::Start) => return Err(Failure::Unexpected),
                 Received::Message(ServerMessage::Stop(Stop { error_msg: Some(_), .. })) => {
@@ -119,7 +131,7 @@ pub async fn play(mut socket: Socket, style: Style, both_open: Instant) -> Resul
                 }
                 Received::Message(ServerMessage::Stop(Stop { ticks, bullets_fired, won, .. })) => {
                     let lag = started.elapsed().saturating_sub(Duration::from_millis(ticks.into()));
-                    return Ok(Outcome { ticks, bullets_fired, won, start: started - both_open, lag, pings });
+                    return Ok(Outcome { ticks, bullets_fired, won, lag });
                 }
             },
             () = sleep_until(last_shot + style.beat) => {

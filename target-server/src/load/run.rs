@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::cli::Options;
-use super::player::{Failure, Socket, Style, connect, play};
+use super::player::{Failure, Measured, Socket, Style, connect, play};
 use super::server_log::{LogError, ServerLog};
 use super::totals::{Finished, Tally, Totals};
 
@@ -35,6 +35,7 @@ pub enum RunError {
 enum Event {
     Started([Duration; 2]),
     CannotStart(Failure),
+    Measured(Measured),
     Ended(Result<Finished, Failure>),
 }
 
@@ -66,6 +67,7 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> Re
                     return Err(RunError::NoServer { address: options.address(), failure });
                 }
                 Some(Event::CannotStart(failure)) => tally.failed(&failure),
+                Some(Event::Measured(measured)) => tally.measured(measured),
                 Some(Event::Ended(result)) => {
                     if options.debug {
                         eprintln!("{result:?}");
@@ -90,6 +92,11 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> Re
 /// server pairs connections in the order in which they come.
 async fn start_games(options: Options, events: mpsc::UnboundedSender<Event>) {
     let permits = Arc::new(Semaphore::new(options.parallel as usize));
+    let ping = (options.ping > 0).then(|| Duration::from_millis(options.ping));
+    let styles = (
+        Style { beat: Duration::from_millis(options.fast), ping },
+        Style { beat: Duration::from_millis(options.slow), ping: None },
+    );
     for _ in 0..options.games {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
@@ -100,7 +107,7 @@ async fn start_games(options: Options, events: mpsc::UnboundedSender<Event>) {
             Ok(((fast, fast_time), (slow, slow_time))) => {
                 // The receiver goes only when the run is over.
                 let _ = events.send(Event::Started([fast_time, slow_time]));
-                let game = play_game([fast, slow], &options);
+                let game = play_game([fast, slow], styles, events.clone());
                 let events = events.clone();
                 tokio::spawn(async move {
                     let _ = events.send(Event::Ended(game.await));
@@ -114,16 +121,20 @@ async fn start_games(options: Options, events: mpsc::UnboundedSender<Event>) {
     }
 }
 
-fn play_game([fast, slow]: [Socket; 2], options: &Options) -> impl Future<Output = Result<Finished, Failure>> + use<> {
+async fn play_game(
+    [fast, slow]: [Socket; 2],
+    (fast_style, slow_style): (Style, Style),
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<Finished, Failure> {
     let both_open = Instant::now();
-    let ping = (options.ping > 0).then(|| Duration::from_millis(options.ping));
-    let fast_style = Style { beat: Duration::from_millis(options.fast), ping };
-    let slow_style = Style { beat: Duration::from_millis(options.slow), ping: None };
-    async move {
-        // Not the first error alone: a player who has lost its opponent is told so, and that is not what went wrong.
-        match join(play(fast, fast_style, both_open), play(slow, slow_style, both_open)).await {
-            (Ok(fast), Ok(slow)) => Ok((fast, slow)),
-            (Err(Failure::OpponentDisconnected), Err(failure)) | (Err(failure), _) | (_, Err(failure)) => Err(failure),
-        }
+    let measured = |measured| {
+        let _ = events.send(Event::Measured(measured));
+    };
+    let fast = play(fast, fast_style, both_open, measured);
+    let slow = play(slow, slow_style, both_open, measured);
+    match join(fast, slow).await {
+        (Ok(fast), Ok(slow)) => Ok((fast, slow)),
+        // A player that has lost its opponent is told so, and that is not what went wrong.
+        (Err(Failure::OpponentDisconnected), Err(failure)) | (Err(failure), _) | (_, Err(failure)) => Err(failure),
     }
 }

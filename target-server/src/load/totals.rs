@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::latency::Latency;
-use super::player::{Failure, Outcome};
+use super::player::{Failure, Measured, Outcome};
 use super::server_log::ServerTicks;
 
 /// A run's totals. Sums are over finished games.
@@ -23,10 +23,14 @@ pub struct Totals {
     pub games_unfinished: u64,
     /// Failed games by reason.
     pub failures: BTreeMap<String, u64>,
-    /// Game time in milliseconds.
+    /// Game time in milliseconds, under the name it has in the protocol.
     pub ticks: u64,
     /// Shots of both players that counted.
     pub bullets_fired: u64,
+    /// Of these, the fast player's.
+    pub p1_bullets_fired: u64,
+    /// And the slow player's.
+    pub p2_bullets_fired: u64,
     /// Games won by the fast player.
     pub p1_won: u64,
     /// Length of the run in seconds.
@@ -69,6 +73,14 @@ impl Tally {
         self.connect.extend(connect);
     }
 
+    /// Takes up a measurement.
+    pub fn measured(&mut self, measured: Measured) {
+        match measured {
+            Measured::Start(time) => self.start.push(time),
+            Measured::Ping(time) => self.ping.push(time),
+        }
+    }
+
     /// A game that had been started ended.
     pub fn ended(&mut self, result: Result<Finished, Failure>) {
         self.totals.games_unfinished -= 1;
@@ -76,13 +88,12 @@ impl Tally {
             Ok((fast, slow)) => {
                 self.totals.games_finished += 1;
                 self.totals.ticks += u64::from(fast.ticks);
-                self.totals.bullets_fired += u64::from(fast.bullets_fired) + u64::from(slow.bullets_fired);
+                let (p1_fired, p2_fired) = (u64::from(fast.bullets_fired), u64::from(slow.bullets_fired));
+                self.totals.bullets_fired += p1_fired + p2_fired;
+                self.totals.p1_bullets_fired += p1_fired;
+                self.totals.p2_bullets_fired += p2_fired;
                 self.totals.p1_won += u64::from(fast.won);
-                for outcome in [fast, slow] {
-                    self.start.push(outcome.start);
-                    self.lag.push(outcome.lag);
-                    self.ping.extend(outcome.pings);
-                }
+                self.lag.extend([fast.lag, slow.lag]);
             }
             Err(failure) => self.failed(&failure),
         }
@@ -119,7 +130,11 @@ impl fmt::Display for Totals {
         for (reason, count) in &self.failures {
             writeln!(f, "  {count} failed: {reason}")?;
         }
-        writeln!(f, "ticks: {}, bullets fired: {}, p1_won: {}", self.ticks, self.bullets_fired, self.p1_won)?;
+        let Self { ticks, bullets_fired, p1_bullets_fired, p2_bullets_fired, p1_won, .. } = self;
+        writeln!(
+            f,
+            "ticks: {ticks}, bullets fired: {bullets_fired} ({p1_bullets_fired} + {p2_bullets_fired}), p1_won: {p1_won}"
+        )?;
         writeln!(f, "connect:       {}", self.connect)?;
         writeln!(f, "open to start: {}", self.start)?;
         writeln!(f, "game lag:      {}", self.lag)?;

@@ -32,6 +32,9 @@ pub enum LogLevel {
     Silent,
 }
 
+/// Lines that may wait to be written to a file. The library's default takes 4 MB at the start, more than 500 games need.
+const MOST_WAITING_LINES: usize = 8192;
+
 /// Why logging cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -49,7 +52,7 @@ pub enum LogError {
 }
 
 /// Begins logging for the whole process: to `path` (appending, through a thread of its own), or else to stdout. What is
-/// written last reaches the file when the guard is dropped.
+/// written last reaches the file when the guard is dropped. Where a file cannot keep up, the server waits for it.
 pub fn start(level: LogLevel, path: Option<&Path>) -> Result<Option<WorkerGuard>, LogError> {
     let level = match level {
         LogLevel::Trace => LevelFilter::TRACE,
@@ -70,7 +73,8 @@ pub fn start(level: LogLevel, path: Option<&Path>) -> Result<Option<WorkerGuard>
         .open(path)
         .map_err(|source| LogError::File { path: path.to_owned(), source })?;
     // Not lossy: a statistics line that is dropped would make the server look better than it is.
-    let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(file);
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(false).buffered_lines_limit(MOST_WAITING_LINES).finish(file);
     tracing::subscriber::set_global_default(lines.with_writer(writer).finish())?;
     Ok(Some(guard))
 }

@@ -1,7 +1,6 @@
 //! Machine code of a module: executable bytes by ELF virtual address, decoded on demand.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
@@ -60,17 +59,18 @@ impl<'data> Code<'data> {
         (!instruction.is_invalid()).then_some(instruction)
     }
 
-    /// Targets inside the given ranges (all of one length, or disjoint) of all branches with a 32-bit displacement, from anywhere in the module.
+    /// Targets of all branches with a 32-bit displacement, from anywhere in the module, that lie in one of the stretches of
+    /// `length` bytes that begin at `starts`.
     ///
     /// Such a branch is `e8`, `e9` or `0f 80`..`0f 8f` and a displacement. The scan takes every byte for the possible begin
     /// of one, so that it needs no instruction boundaries: it can only report too much, and hardly does (a false target
-    /// must hit a range of a few bytes out of 2^32). Branches with an 8-bit displacement do not leave the section in which
+    /// must hit a stretch of a few bytes out of 2^32). Branches with an 8-bit displacement do not leave the section in which
     /// the assembler put them; those of the function itself are found by decoding it.
-    pub fn far_branch_targets(&self, mut ranges: Vec<Range<u64>>) -> BTreeSet<u64> {
+    pub fn far_branch_targets(&self, mut starts: Vec<u64>, length: u64) -> BTreeSet<u64> {
         let mut targets = BTreeSet::new();
-        ranges.sort_unstable_by_key(|range| range.start);
-        let Some(low) = ranges.first().map(|range| range.start) else { return targets };
-        let span = ranges.iter().map(|range| range.end).max().unwrap_or(low).saturating_sub(low);
+        starts.sort_unstable();
+        let (Some(&low), Some(&last)) = (starts.first(), starts.last()) else { return targets };
+        let span = (last - low).saturating_add(length);
         for segment in &self.segments {
             for (index, window) in segment.bytes.windows(6).enumerate() {
                 let &[first, second, b2, b3, b4, b5] = window else { continue };
@@ -82,8 +82,9 @@ impl<'data> Code<'data> {
                 let next = segment.address.wrapping_add(index as u64 + length);
                 let target = next.wrapping_add_signed(i64::from(i32::from_le_bytes(displacement)));
                 if target.wrapping_sub(low) < span {
-                    let candidate = ranges.partition_point(|range| range.start <= target).checked_sub(1);
-                    if candidate.and_then(|index| ranges.get(index)).is_some_and(|range| range.contains(&target)) {
+                    // The last stretch that begins before it: all are of one length.
+                    let start = starts.partition_point(|start| *start <= target).checked_sub(1);
+                    if start.and_then(|index| starts.get(index)).is_some_and(|start| target - start < length) {
                         targets.insert(target);
                     }
                 }
@@ -127,8 +128,8 @@ mod tests {
         bytes.extend([0x0f, 0x85, 0xf2, 0xff, 0xff, 0xff]);
         bytes.extend([0xe8, 0xec, 0xff, 0xff, 0xff]);
         bytes.push(0x90);
-        let targets = code(&bytes).far_branch_targets(vec![0x5000..0x5001, 0x1001..0x1003]);
+        let targets = code(&bytes).far_branch_targets(vec![0x5000, 0x1001], 2);
         assert_eq!(targets.into_iter().collect::<Vec<_>>(), [0x1001, 0x1002]);
-        assert!(code(&bytes).far_branch_targets(vec![]).is_empty());
+        assert!(code(&bytes).far_branch_targets(vec![], 2).is_empty());
     }
 }

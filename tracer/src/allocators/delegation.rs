@@ -175,15 +175,15 @@ impl<'a> Search<'a, '_> {
                 (instruction.mnemonic() != Mnemonic::Hlt).then(|| instruction.next_ip())
             }
             FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
-                let target = instruction.near_branch_target();
-                match registers.condition(instruction) {
-                    Some(true) => Some(target),
-                    Some(false) => Some(instruction.next_ip()),
-                    None => {
-                        paths.push((target, *registers));
-                        Some(instruction.next_ip())
+                let taken = registers.condition(instruction);
+                if taken != Some(false) {
+                    match self.at(instruction.near_branch_target()) {
+                        Destination::Landmark(name) => self.reach(name, summary),
+                        Destination::Local(target) => paths.push((target, *registers)),
+                        Destination::Elsewhere | Destination::NoReturn => {}
                     }
                 }
+                (taken != Some(true)).then(|| instruction.next_ip())
             }
             FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => match self.destination(instruction) {
                 Destination::Landmark(name) => {

@@ -3,7 +3,11 @@
 //! Pure over the bytes of ELF files: the caller brings the process's modules as [`ModuleSymbols`] and gets a [`Plan`].
 //! The files are the target's and not to be trusted: nothing here panics on them or follows them without bound.
 
+#[cfg(test)]
+mod assembled;
+mod candidates;
 pub mod code;
+mod decision;
 pub mod delegation;
 pub mod discovery;
 pub mod families;

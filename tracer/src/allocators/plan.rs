@@ -39,7 +39,7 @@ pub struct ProbePoint {
     pub elf_address: u64,
     /// Where in the function, and why there.
     pub placement: Placement,
-    /// Where the size is; `None` for a function that releases.
+    /// Where the size is when the breakpoint is hit; `None` for a function that releases.
     pub size: Option<SizeFrom>,
     /// Calls that are left to another probed function.
     pub delegates: Delegates,
@@ -170,7 +170,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, path) in (0..).zip(&self.modules) {
+        for (index, path) in (0..=u16::MAX).zip(&self.modules) {
             let mut probes = self.probes.iter().filter(|probe| probe.module == index).peekable();
             let mut skipped = self.skipped.iter().filter(|skipped| skipped.module == index).peekable();
             if probes.peek().is_some() || skipped.peek().is_some() {

@@ -7,8 +7,8 @@
 //! the arguments still where the caller put them:
 //!
 //! - from the entry to it the code is a straight line, without branch, call or return;
-//! - no argument register that the probe reads is written on the way, and the stack pointer's distance from the return
-//!   address is known;
+//! - the arguments that the probe reads are still in their registers, or, where it is one size alone, copied to another
+//!   argument register; and the stack pointer's distance from the return address is known;
 //! - no branch leads behind the entry and up to it: neither in the function (so it is no loop head) nor elsewhere in the
 //!   module (a part that the compiler moved away); a jump through a pointer, which could lead anywhere, rules it out too.
 //!
@@ -29,6 +29,9 @@ pub const REACH: u64 = 64;
 const MAX_FUNCTION: u64 = 1 << 20;
 /// The largest displacement that a cookie holds, in bytes.
 const MAX_DISPLACEMENT: i64 = 2040;
+
+/// Registers from which a probe can read a size: the first four integer arguments of the System V ABI.
+pub const SIZE_REGISTERS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];
 
 /// What the kernel at hand does beyond what all supported ones do (emulate `push`, jumps, `nop`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub struct Placement {
     pub displacement: u16,
     /// The instruction, in AT&T syntax.
     pub instruction: String,
+    /// Register that holds the size argument there, when the function has copied it away from [`Site::size`].
+    pub size_moved_to: Option<Register>,
     /// What the kernel does with it.
     pub execution: Execution,
     /// Why no better place was found, where that is so.
@@ -112,9 +117,11 @@ impl fmt::Display for Fallback {
 pub struct Site<'a> {
     /// ELF virtual address of the entry.
     pub entry: u64,
-    /// Size in bytes from the symbol table; 0 for unknown.
-    pub size: u64,
-    /// Registers that the probe reads, as 64-bit registers.
+    /// Length in bytes from the symbol table; 0 for unknown.
+    pub length: u64,
+    /// Register (of 64 bits) with the size argument, when it is one alone and may be read from a copy.
+    pub size: Option<Register>,
+    /// Other registers that the probe reads.
     pub arguments: &'a [Register],
     /// Targets of branches from anywhere in the module, at least those in the first [`REACH`] bytes behind the entry.
     pub far_targets: &'a BTreeSet<u64>,
@@ -139,6 +146,7 @@ pub fn place(code: &Code<'_>, site: Site<'_>, kernel: KernelUprobes) -> Result<P
         offset: 0,
         displacement: 0,
         instruction: text(&first),
+        size_moved_to: None,
         execution: execution(code, &first, kernel),
         fallback,
     };
@@ -163,8 +171,9 @@ fn is_refused(code: &Code<'_>, instruction: &Instruction) -> bool {
 fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) -> Result<Placement, Fallback> {
     let mut info = InstructionInfoFactory::new();
     let mut displacement = 0_i64;
+    let mut size = Copies::of(site.size);
     let mut address = site.entry;
-    while address - site.entry <= REACH && address - site.entry < site.size {
+    while address - site.entry <= REACH && address - site.entry < site.length {
         let offset = (address - site.entry) as u32;
         let instruction = code.instruction(address).ok_or(Fallback::Undecodable)?;
         if offset > 0 && (body.targets.contains(&address) || site.far_targets.contains(&address)) {
@@ -180,6 +189,7 @@ fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) ->
                 offset,
                 displacement: u16::try_from(displacement).map_err(|_| Fallback::UnknownStack(offset))?,
                 instruction: text(&instruction),
+                size_moved_to: size.moved_to(),
                 execution,
                 fallback: None,
             });
@@ -188,15 +198,45 @@ fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) ->
             return Err(Fallback::EndOfLine(offset));
         }
         displacement = after(&instruction, displacement).ok_or(Fallback::UnknownStack(offset))?;
-        for used in info.info(&instruction).used_registers() {
+        for used in info.info(&instruction).used_registers().iter().filter(|used| writes(used.access())) {
             let register = used.register().full_register();
-            if writes(used.access()) && site.arguments.contains(&register) {
+            if site.arguments.contains(&register) || !size.survives(&instruction, register) {
                 return Err(Fallback::ArgumentWritten(offset, register));
             }
         }
         address = instruction.next_ip();
     }
     Err(Fallback::OutOfReach)
+}
+
+/// The registers that hold one argument.
+struct Copies {
+    original: Option<Register>,
+    holders: Vec<Register>,
+}
+
+impl Copies {
+    fn of(original: Option<Register>) -> Self {
+        Self { original, holders: original.into_iter().collect() }
+    }
+
+    /// Notes a write of `register`; whether the argument is still somewhere.
+    fn survives(&mut self, instruction: &Instruction, register: Register) -> bool {
+        let copies = instruction.mnemonic() == Mnemonic::Mov
+            && instruction.op0_register() == register
+            && self.holders.contains(&instruction.op1_register());
+        if !copies {
+            self.holders.retain(|holder| *holder != register);
+        } else if !self.holders.contains(&register) && SIZE_REGISTERS.contains(&register) {
+            self.holders.push(register);
+        }
+        self.original.is_none() || !self.holders.is_empty()
+    }
+
+    fn moved_to(&self) -> Option<Register> {
+        let original = self.original?;
+        if self.holders.contains(&original) { None } else { self.holders.first().copied() }
+    }
 }
 
 /// What the kernel does with an instruction: `branch_setup_xol_ops`, `push_setup_xol_ops` and `can_optimize` in
@@ -262,7 +302,7 @@ pub(super) fn writes(access: OpAccess) -> bool {
 /// arguments, has the stack grown and jumps to the entry. A call that goes there passes what follows the branch later.
 fn restarts(code: &Code<'_>, site: &Site<'_>, target: u64) -> bool {
     const BLOCK: usize = 32;
-    let inside = |address: u64| address.wrapping_sub(site.entry) < site.size;
+    let inside = |address: u64| address.wrapping_sub(site.entry) < site.length;
     let mut address = target;
     for _ in 0..BLOCK {
         let Some(instruction) = code.instruction(address).filter(|_| inside(address)) else { return false };
@@ -283,13 +323,13 @@ struct Body {
 
 impl Body {
     fn read(code: &Code<'_>, site: &Site<'_>) -> Result<Self, Fallback> {
-        if site.size == 0 {
+        if site.length == 0 {
             return Err(Fallback::UnknownSize);
         }
-        if site.size > MAX_FUNCTION {
+        if site.length > MAX_FUNCTION {
             return Err(Fallback::TooLarge);
         }
-        let end = site.entry.checked_add(site.size).ok_or(Fallback::TooLarge)?;
+        let end = site.entry.checked_add(site.length).ok_or(Fallback::TooLarge)?;
         let near = site.entry + 1..=site.entry + REACH;
         let mut targets = BTreeSet::new();
         let mut address = site.entry;

@@ -16,8 +16,8 @@ use super::table::{Row, rows};
 
 /// Symbols, or relocations, of one table that are looked at, at most. Chromium with all symbols has about 2 million.
 const MAX_ENTRIES: usize = 8_000_000;
-/// Symbols of one module that are kept, at most. The table has about 300 names.
-const MAX_KEPT: usize = 4096;
+/// Symbols of one module that are kept, at most. mimalloc has about 100, Go 300.
+const MAX_KEPT: usize = 1024;
 /// Slots of one module that are kept, at most.
 const MAX_SLOTS: usize = 1 << 18;
 
@@ -258,7 +258,7 @@ fn segments<'data, R: ReadRef<'data>>(elf: &Elf<'data, R>) -> Vec<Segment<'data>
 fn is_program<'data, R: ReadRef<'data>>(elf: &Elf<'data, R>) -> bool {
     let pie = || {
         let table = elf.elf_dynamic_table().ok()?;
-        table.iter().find(|entry| entry.tag == elf::DT_FLAGS_1).map(|flags| flags.val & u64::from(elf::DF_1_PIE.0) != 0)
+        table.iter().find(|entry| entry.tag == elf::DT_FLAGS_1).map(|flags| flags.val & elf::DF_1_PIE.0 != 0)
     };
     elf.elf_header().e_type.get(elf.endian()) == elf::ET_EXEC || pie() == Some(true)
 }

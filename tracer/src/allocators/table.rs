@@ -96,7 +96,7 @@ pub enum BlockAt {
 /// Which calls a function hands on to another allocating function of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandsOn {
-    /// None. Not looked up in the machine code.
+    /// None, although the machine code has such paths: they are never taken with its arguments.
     Never,
     /// Those that the condition names. In force when the machine code has such a path for these arguments.
     When(Delegates),
@@ -106,8 +106,8 @@ pub enum HandsOn {
     /// All that succeed, or all that need a new block. Where the machine code has any path to another function of the
     /// table the function is left out; where it has none (inlined), it is probed.
     AnyPath,
-    /// All, in some builds; in others a fast path of its own serves most. Left out only where every path of the machine
-    /// code that returns goes through another function of the table.
+    /// None or all, depending on the build. Left out only where every path of the machine code that succeeds goes through
+    /// another function of the table.
     EveryPath,
 }
 
@@ -125,7 +125,7 @@ pub const fn allocates(names: &'static [Name], size: SizeFrom) -> Function {
         size: Some(size),
         block: BlockAt::Returned,
         gives_back: None,
-        hands_on: HandsOn::Never,
+        hands_on: HandsOn::EveryPath,
     }
 }
 
@@ -142,12 +142,12 @@ pub const fn releases(names: &'static [Name]) -> Function {
         size: None,
         block: BlockAt::Nowhere,
         gives_back: Some(0),
-        hands_on: HandsOn::Never,
+        hands_on: HandsOn::EveryPath,
     }
 }
 
 impl Function {
-    /// Hands calls on.
+    /// Hands calls on in another way than [`HandsOn::EveryPath`].
     pub const fn hands_on(self, hands_on: HandsOn) -> Self {
         Self { hands_on, ..self }
     }

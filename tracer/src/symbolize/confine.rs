@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,10 +34,25 @@ const NOBODY: u32 = 65534;
 /// What the work may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Address space in bytes, beyond what tracer itself has.
+    /// Address space in bytes beyond what tracer itself has, and size of any file it makes.
     pub memory: u64,
     /// Time by the clock.
     pub time: Duration,
+}
+
+impl Default for Limits {
+    /// Two minutes, and a quarter of the memory that is available now, at most 16 GiB.
+    fn default() -> Self {
+        let memory = available_memory().unwrap_or(4 << 30) / 4;
+        Self { memory: memory.min(16 << 30), time: Duration::from_secs(120) }
+    }
+}
+
+/// `MemAvailable` of proc_meminfo(5), in bytes.
+fn available_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Runs `work` in a child process and gives what it returns.
@@ -46,13 +62,14 @@ pub struct Limits {
 pub fn confined(limits: Limits, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Failure> {
     /// Two children at the same time must not inherit each other's pipes: the end of an answer would not be seen.
     static FORK: Mutex<()> = Mutex::new(());
+    QUIET_PANICS.call_once(quiet_panics);
     let guard = FORK.lock().unwrap_or_else(PoisonError::into_inner);
     let (answer, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|_| Failure::NotStarted)?;
     let parent = getpid();
     // SAFETY: the child runs `work` and leaves through `_exit`: it never returns into code that expects other threads. It
     // allocates, which glibc and musl permit in the child of a threaded process (both hold the allocator's locks across
-    // fork); it takes no other lock that another thread of this program could hold: no standard stream, no environment, no
-    // panic hook but its own.
+    // fork); it takes no other lock that another thread could hold at this moment: no standard stream, no environment, and
+    // its panics take the way of `quiet_panics`.
     let child = unsafe { libc::fork() };
     match child {
         -1 => Err(Failure::NotStarted),
@@ -62,17 +79,27 @@ pub fn confined(limits: Limits, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8
             drop(guard);
             let child = Pid::from_raw(child).ok_or(Failure::NotStarted)?;
             let received = receive(answer, Instant::now() + limits.time);
-            if received.is_err() {
-                let _ = kill_process(child, Signal::KILL);
-            }
-            let ended = waitpid(Some(child), WaitOptions::empty());
-            let answer = received?;
-            match ended {
-                Ok(Some((_, status))) if status.exit_status() == Some(0) => Ok(answer),
-                _ => Err(Failure::Crashed),
-            }
+            // It has answered, or ended, or must end now.
+            let _ = kill_process(child, Signal::KILL);
+            let _ = waitpid(Some(child), WaitOptions::empty());
+            received
         }
     }
+}
+
+/// Set in a child.
+static CONFINED: AtomicBool = AtomicBool::new(false);
+static QUIET_PANICS: Once = Once::new();
+
+/// Panics of a child are expected, and must not print: the lock of the stream may have been held when it was forked. A
+/// child cannot change the hook itself, since a thread that panics holds the hook's lock.
+fn quiet_panics() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !CONFINED.load(Ordering::Relaxed) {
+            others(panic);
+        }
+    }));
 }
 
 /// Gives up root's rights for the rest of the confined work. Files that are open stay so.
@@ -88,9 +115,11 @@ pub fn drop_privileges() {
 /// The child.
 fn run(parent: Pid, limits: Limits, writer: &OwnedFd, work: impl FnOnce() -> Vec<u8>) -> ! {
     let done = prepare(parent, limits).and_then(|()| {
-        std::panic::set_hook(Box::new(|_| {}));
+        CONFINED.store(true, Ordering::Relaxed);
         let answer = catch_unwind(AssertUnwindSafe(work)).map_err(|_| io::Error::other("panic"))?;
-        File::from(writer.as_fd().try_clone_to_owned()?).write_all(&answer)
+        let mut pipe = File::from(writer.as_fd().try_clone_to_owned()?);
+        pipe.write_all(&(answer.len() as u64).to_le_bytes())?;
+        pipe.write_all(&answer)
     });
     // SAFETY: always sound; ends the process without running what other threads registered.
     unsafe { libc::_exit(i32::from(done.is_err())) }
@@ -106,8 +135,12 @@ fn prepare(parent: Pid, limits: Limits) -> io::Result<()> {
     // A crash here is an expected outcome: no core dump, no message.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     dup2_stderr(open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)?;
+    // Should the machine run short of memory, this process goes first, not the target. Refused in some containers.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let memory = address_space()?.saturating_add(limits.memory);
     setrlimit(Resource::As, Rlimit { current: Some(memory), maximum: Some(memory) })?;
+    // Files in memory count too.
+    setrlimit(Resource::Fsize, Rlimit { current: Some(limits.memory), maximum: Some(limits.memory) })?;
     Ok(())
 }
 
@@ -131,26 +164,41 @@ fn address_space() -> io::Result<u64> {
     Ok(pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
-/// Reads until the child closes its end.
+/// Reads the answer: its length, then its bytes.
 fn receive(pipe: OwnedFd, deadline: Instant) -> Result<Vec<u8>, Failure> {
-    let mut pipe = File::from(pipe);
-    let mut answer = Vec::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let left = deadline.checked_duration_since(Instant::now()).ok_or(Failure::TimedOut)?;
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
-            Ok(0) | Err(Errno::INTR) => continue,
-            Ok(_) => {}
-            Err(_) => return Err(Failure::NotStarted),
+    let mut pipe = Timed { pipe: File::from(pipe), deadline };
+    let mut length = [0; 8];
+    pipe.fill(&mut length)?;
+    let length = usize::try_from(u64::from_le_bytes(length)).ok().filter(|&length| length <= MAX_ANSWER);
+    let mut answer = vec![0; length.ok_or(Failure::TooLarge)?];
+    pipe.fill(&mut answer)?;
+    Ok(answer)
+}
+
+struct Timed {
+    pipe: File,
+    deadline: Instant,
+}
+
+impl Timed {
+    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Failure> {
+        while !buffer.is_empty() {
+            let left = self.deadline.checked_duration_since(Instant::now()).ok_or(Failure::TimedOut)?;
+            let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(&left)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(_) => return Err(Failure::NotStarted),
+            }
+            match self.pipe.read(buffer) {
+                // The child has ended early.
+                Ok(0) => return Err(Failure::Crashed),
+                Ok(count) => buffer = &mut buffer[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(Failure::NotStarted),
+            }
         }
-        match pipe.read(&mut buffer) {
-            Ok(0) => return Ok(answer),
-            Ok(count) if answer.len() + count > MAX_ANSWER => return Err(Failure::TooLarge),
-            Ok(count) => answer.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Err(Failure::NotStarted),
-        }
+        Ok(())
     }
 }
 

@@ -6,9 +6,11 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+
+use flate2::CrcReader;
 
 use crate::target::elf::{self, BuildId, ElfFacts};
 use crate::target::filesystem::Root;
@@ -91,18 +93,11 @@ fn has_build_id(file: &File, build_id: &BuildId) -> bool {
 }
 
 fn has_checksum(file: &File, checksum: u32) -> bool {
-    let small = file.metadata().is_ok_and(|data| data.len() <= MAX_CHECKED);
-    let mut crc = flate2::Crc::new();
-    let mut reader = BufReader::with_capacity(1 << 16, file.take(MAX_CHECKED));
-    let mut buffer = [0; 1 << 13];
-    while small {
-        match reader.read(&mut buffer) {
-            Ok(0) => return crc.sum() == checksum,
-            Ok(count) => crc.update(&buffer[..count]),
-            Err(_) => return false,
-        }
+    if !file.metadata().is_ok_and(|data| data.len() <= MAX_CHECKED) {
+        return false;
     }
-    false
+    let mut reader = CrcReader::new(file.take(MAX_CHECKED));
+    io::copy(&mut reader, &mut io::sink()).is_ok() && reader.crc().sum() == checksum
 }
 
 #[cfg(test)]
@@ -131,10 +126,10 @@ mod tests {
     fn a_checksum_is_that_of_zip() {
         // The check value of CRC-32 (ISO-HDLC).
         let mut file = tempfile::tempfile().unwrap();
-        std::io::Write::write_all(&mut file, b"123456789").unwrap();
-        std::io::Seek::rewind(&mut file).unwrap();
+        io::Write::write_all(&mut file, b"123456789").unwrap();
+        io::Seek::rewind(&mut file).unwrap();
         assert!(has_checksum(&file, 0xcbf4_3926));
-        std::io::Seek::rewind(&mut file).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
         assert!(!has_checksum(&file, 0));
     }
 }

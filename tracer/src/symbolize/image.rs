@@ -146,7 +146,7 @@ fn path_of(file: &File) -> PathBuf {
 
 /// The executable sections, or the executable segments of a file without section headers; sorted.
 fn code(data: &ElfReader<'_>, sections: Sections<'_>) -> Vec<Range<u64>> {
-    let executable = u64::from(elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0);
+    let executable = elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0;
     let sections = sections.headers().iter().filter(|header| header.sh_flags(LE).0 & executable == executable);
     let mut code: Vec<_> = sections.map(|header| range(header.sh_addr(LE), header.sh_size(LE))).collect();
     if code.is_empty() {
@@ -224,7 +224,7 @@ impl Writer {
                 self.section(name, elf::SHT_PROGBITS.0, 0, 0, &unpacked).map_err(|_| Failure::TooLarge)?;
             } else {
                 self.header(name, elf::SHT_PROGBITS.0, 0, 0, size).map_err(|_| Failure::TooLarge)?;
-                self.copy(file, offset, size).map_err(|_| Failure::Malformed)?;
+                self.copy(file, offset, size)?;
             }
         }
         Ok(())
@@ -238,12 +238,12 @@ impl Writer {
         self.section(".gnu_debugaltlink", elf::SHT_PROGBITS.0, 0, 0, &link)
     }
 
-    fn copy(&mut self, file: &File, mut offset: u64, mut size: u64) -> io::Result<()> {
+    fn copy(&mut self, file: &File, mut offset: u64, mut size: u64) -> Result<(), Failure> {
         let mut buffer = vec![0; 1 << 20];
         while size > 0 {
             let wanted = usize::try_from(size).unwrap_or(usize::MAX).min(buffer.len());
-            file.read_exact_at(&mut buffer[..wanted], offset)?;
-            self.file.write_all_at(&buffer[..wanted], self.position)?;
+            file.read_exact_at(&mut buffer[..wanted], offset).map_err(|_| Failure::Malformed)?;
+            self.file.write_all_at(&buffer[..wanted], self.position).map_err(|_| Failure::TooLarge)?;
             offset += wanted as u64;
             self.position += wanted as u64;
             size -= wanted as u64;

@@ -120,9 +120,8 @@ impl Reader {
         Self { symbolizer, symbols, debug_info, debug_info_is_usable: usable }
     }
 
-    fn symbol(&self, address: u64) -> Option<String> {
-        let symbol = self.symbolizer.symbolize_single(&self.symbols, Input::VirtOffset(address)).ok()?.into_sym()?;
-        Some(symbol.name.into_owned())
+    fn symbol(&self, address: u64) -> Option<Sym<'_>> {
+        self.symbolizer.symbolize_single(&self.symbols, Input::VirtOffset(address)).ok()?.into_sym()
     }
 
     /// Malformed DWARF gives an error, or a panic inside the library; both concern this address only.
@@ -147,12 +146,12 @@ struct Functions {
 
 impl Functions {
     /// The lines of one address out of what the symbol table and the debug information say.
-    fn lines(&mut self, symbol: Option<String>, debug: Option<Sym<'_>>) -> Vec<(u32, u32)> {
+    fn lines(&mut self, symbol: Option<Sym<'_>>, debug: Option<Sym<'_>>) -> Vec<(u32, u32)> {
         let Some(debug) = debug else {
-            return symbol.map(|symbol| (self.function(symbol, None), 0)).into_iter().collect();
+            return symbol.map(|symbol| (self.function(symbol.name.into_owned(), None), 0)).into_iter().collect();
         };
-        let name = better(symbol, &debug.name);
-        let outer = (!name.is_empty()).then(|| (name, debug.code_info.as_deref()));
+        let name = better(symbol.as_ref(), &debug).to_owned();
+        let outer = (!name.is_empty()).then_some((name, debug.code_info.as_deref()));
         let inlined = debug.inlined.iter().filter(|inlined| !inlined.name.is_empty());
         let inlined = inlined.map(|inlined| (inlined.name.to_string(), inlined.code_info.as_ref()));
         let frames: Vec<_> = outer.into_iter().chain(inlined).collect();
@@ -175,12 +174,16 @@ impl Functions {
     }
 }
 
-/// The name to use for a function that is not inlined. Compilers leave the mangled name out of the debug information of
-/// some local functions; then the symbol table knows more. Otherwise it knows less: `f.constprop.0` is `f`.
-fn better(symbol: Option<String>, debug: &str) -> String {
+/// The name to use for a function that is not inlined, as the symbol table or as the debug information has it.
+///
+/// Where both mean the same function the symbol table has its plainest alias: glibc's debug information calls `malloc`
+/// `__GI___libc_malloc`. Compilers leave the mangled name of some local functions out of the debug information; then the
+/// symbol table knows more. But what they call `f.constprop.0` or `f.cold` there is `f`.
+fn better<'a>(symbol: Option<&'a Sym<'_>>, debug: &'a Sym<'_>) -> &'a str {
     let mangled = |name: &str| name.starts_with("_Z") || name.starts_with("_R");
     match symbol {
-        Some(symbol) if debug.is_empty() || mangled(&symbol) && !mangled(debug) => symbol,
-        _ => debug.to_owned(),
+        Some(symbol) if debug.name.is_empty() || mangled(&symbol.name) && !mangled(&debug.name) => &symbol.name,
+        Some(symbol) if symbol.addr == debug.addr && !symbol.name.contains('.') => &symbol.name,
+        _ => &debug.name,
     }
 }

@@ -19,7 +19,6 @@ mod result;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
 
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -48,7 +47,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { debug_info: true, inlined: true, limits: Limits { memory: 16 << 30, time: Duration::from_secs(120) } }
+        Self { debug_info: true, inlined: true, limits: Limits::default() }
     }
 }
 
@@ -114,13 +113,19 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
     result.finish()
 }
 
+/// Modules that are read at the same time, at most: each may use the memory of [`Limits`].
+const MAX_THREADS: usize = 4;
 /// The confined reader runs on the stack of the thread that starts it, and DWARF nests.
 const STACK_SIZE: usize = 64 << 20;
 
 /// Runs `work` in a thread pool of its own, or here where none can be made.
 fn in_parallel<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    match ThreadPoolBuilder::new().stack_size(STACK_SIZE).build() {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS));
+    match ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_SIZE).build() {
         Ok(pool) => pool.install(work),
         Err(_) => work(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,15 +171,16 @@ mod tests {
     fn disjoint(
         sized: &[(u64, u64, &'static str)],
         labels: &[(u64, &'static str)],
-        code: &[Range<u64>],
+        code: &[(u64, u64)],
     ) -> Vec<(u64, u64, String)> {
         let symbols = Symbols {
             sized: sized.iter().map(|&(start, end, name)| found(start, end, name)).collect(),
             unsized_labels: labels.iter().map(|&(start, name)| found(start, start, name)).collect(),
             complete: true,
         };
+        let code: Vec<_> = code.iter().map(|&(start, end)| start..end).collect();
         let text = |name: &[u8]| String::from_utf8(name.to_vec()).unwrap();
-        symbols.disjoint(code).iter().map(|symbol| (symbol.start, symbol.end, text(symbol.name))).collect()
+        symbols.disjoint(&code).iter().map(|symbol| (symbol.start, symbol.end, text(symbol.name))).collect()
     }
 
     fn row(start: u64, end: u64, name: &str) -> (u64, u64, String) {
@@ -188,28 +189,31 @@ mod tests {
 
     #[test]
     fn aliases_get_the_plainest_name() {
-        let rows = disjoint(&[(8, 16, "__libc_malloc"), (8, 16, "malloc"), (8, 16, "__malloc")], &[], &[0..100]);
+        let rows = disjoint(&[(8, 16, "__libc_malloc"), (8, 16, "malloc"), (8, 16, "__malloc")], &[], &[(0, 100)]);
         assert_eq!(rows, [row(8, 16, "malloc")]);
     }
 
     #[test]
     fn a_nested_symbol_takes_its_part_and_no_more() {
-        let rows = disjoint(&[(0, 100, "outer"), (10, 20, "inner"), (90, 120, "crossing")], &[], &[0..1000]);
+        let rows = disjoint(&[(0, 100, "outer"), (10, 20, "inner"), (90, 120, "crossing")], &[], &[(0, 1000)]);
         let expected = [row(0, 10, "outer"), row(10, 20, "inner"), row(20, 90, "outer"), row(90, 120, "crossing")];
         assert_eq!(rows, expected);
     }
 
     #[test]
     fn nothing_reaches_beyond_its_section() {
-        let rows =
-            disjoint(&[(0, u64::MAX, "huge"), (200, 210, "elsewhere")], &[(50, "_init")], &[0..40, 48..60, 64..100]);
+        let rows = disjoint(
+            &[(0, u64::MAX, "huge"), (200, 210, "elsewhere")],
+            &[(50, "_init")],
+            &[(0, 40), (48, 60), (64, 100)],
+        );
         assert_eq!(rows, [row(0, 40, "huge"), row(50, 60, "_init")]);
     }
 
     #[test]
     fn labels_fill_gaps_only() {
         let labels = [(5, "inside"), (10, "first"), (12, "second"), (30, "last")];
-        let rows = disjoint(&[(0, 10, "f"), (20, 30, "g")], &labels, &[0..100]);
+        let rows = disjoint(&[(0, 10, "f"), (20, 30, "g")], &labels, &[(0, 100)]);
         assert_eq!(
             rows,
             [row(0, 10, "f"), row(10, 12, "first"), row(12, 20, "second"), row(20, 30, "g"), row(30, 100, "last")]
@@ -224,7 +228,7 @@ mod tests {
         ) {
             let sized: Vec<_> = sized.into_iter().map(|(start, size)| (start, start + size, "s")).collect();
             let labels: Vec<_> = labels.into_iter().map(|start| (start, "l")).collect();
-            let rows = disjoint(&sized, &labels, &[0..120, 130..220]);
+            let rows = disjoint(&sized, &labels, &[(0, 120), (130, 220)]);
             for pair in rows.windows(2) {
                 prop_assert!(pair[0].1 <= pair[1].0, "{pair:?}");
             }

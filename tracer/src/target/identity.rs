@@ -1,7 +1,7 @@
 //! Which process a process id stands for.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -68,6 +68,14 @@ pub enum ProcessError {
         /// Its name.
         name: String,
     },
+    /// It is of another architecture.
+    #[error("process {pid} ({name}) runs a 32-bit program; tracer can only trace 64-bit ones")]
+    Not64Bit {
+        /// Process id.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
     /// The kernel refuses.
     #[error("process {0} may not be read by this user; run tracer with sudo")]
     Denied(u32),
@@ -108,6 +116,9 @@ impl Process {
         }
         let status = Status::parse(&read(pid, "status")?).ok_or_else(|| malformed(pid, "status"))?;
         let executable = fs::read_link(format!("/proc/{pid}/exe")).map_err(|error| failed(pid, "exe", error))?;
+        if is_32_bit(pid)? {
+            return Err(ProcessError::Not64Bit { pid, name: stat.name });
+        }
         let process = Self {
             pid,
             start_time: stat.start_time,
@@ -133,6 +144,14 @@ impl Process {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(ready) if ready > 0)
     }
+}
+
+/// Whether its executable says so (`EI_CLASS` of elf(5)).
+fn is_32_bit(pid: u32) -> Result<bool, ProcessError> {
+    let mut identity = Vec::with_capacity(5);
+    let executable = File::open(format!("/proc/{pid}/exe")).map_err(|error| failed(pid, "exe", error))?;
+    executable.take(5).read_to_end(&mut identity).map_err(|error| failed(pid, "exe", error))?;
+    Ok(identity == b"\x7fELF\x01")
 }
 
 /// The error for an id that has no process descriptor.
@@ -309,6 +328,26 @@ mod tests {
         }
         drop(stop);
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_32_bit_process_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        // pause(2) is number 29.
+        let source = ".globl _start\n_start: mov $29, %eax\nint $0x80\njmp _start\n";
+        fs::write(directory.path().join("a.s"), source).unwrap();
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-m32", "-nostdlib", "-static", "a.s", "-o", "a"]).current_dir(&directory);
+        let child = gcc.output().ok().filter(|made| made.status.success());
+        let child = child.and_then(|_| Command::new(directory.path().join("a")).spawn().ok());
+        let Some(mut child) = child else {
+            println!("skipped: 32-bit programs cannot be made or run here");
+            return;
+        };
+        let opened = Process::open(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(opened, Err(ProcessError::Not64Bit { .. })), "{opened:?}");
     }
 
     #[test]

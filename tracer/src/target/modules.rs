@@ -134,6 +134,22 @@ impl Modules {
         self.modules.iter()
     }
 
+    /// Adds a file that no process maps.
+    #[cfg(test)]
+    pub(crate) fn add_file(&mut self, path: &std::path::Path) -> u16 {
+        let entry = Entry {
+            start: 0,
+            end: 0,
+            file_offset: 0,
+            device: 0,
+            inode: 0,
+            path: path.as_os_str().as_encoded_bytes().to_vec(),
+            kind: MappingKind::File,
+        };
+        let contents = Contents::new(File::open(path).unwrap());
+        self.add(Contents::path(&contents, &entry), &entry, contents, &mut Scan::default()).unwrap()
+    }
+
     /// `None` when the mapping is gone.
     fn resolve(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<Resolved> {
         let module = match entry.kind {

@@ -14,14 +14,16 @@ use tracer_ebpf::abi::unwind::PAGE_SIZE;
 use super::BuildError;
 use super::bounded::Bounded;
 
-/// Bytes read from one file at most. The largest known program (a browser with symbols) needs about 100 MiB.
+/// Bytes read from one file at most; the largest measured needs 20 MiB.
 const MAX_READ: u64 = 1 << 30;
+/// Largest of all parts but unwind sections and symbol tables.
+const MAX_PART: u64 = 8 << 20;
 /// Largest unwind section, as stored and as decompressed. The largest measured has 8 MiB.
 const MAX_UNWIND_SECTION: u64 = 256 << 20;
 /// Largest symbol table.
 const MAX_SYMBOL_TABLE: u64 = 128 << 20;
-/// Section headers at most; a linked file has some dozens.
-const MAX_SECTIONS: usize = 1 << 16;
+/// Program headers, and section headers, at most; a linked file has some dozens.
+const MAX_HEADERS: u32 = 1 << 16;
 /// Symbol names read at most.
 const MAX_NAMES: usize = 1 << 16;
 /// Addresses between the first and the last byte of text at most: offsets in the text are 32-bit numbers.
@@ -59,15 +61,18 @@ impl<'a, 'b, R: ReadRef<'a>> Image<'a, 'b, R> {
         if !header.is_little_endian() || machine != elf::EM_X86_64 {
             return Err(BuildError::Machine(machine.0));
         }
+        if header.phnum(LE, data)? > MAX_HEADERS {
+            return Err(BuildError::Headers);
+        }
         let segments = header.program_headers(LE, data)?;
         // Section headers are for debuggers; the loader ignores them, so a file runs with broken ones.
-        let sections = header.section_headers(LE, data).unwrap_or_default();
-        let sections = if sections.len() > MAX_SECTIONS { &[] } else { sections };
-        let names = header
-            .section_strings_index(LE, data)
-            .ok()
-            .and_then(|index| sections.get(index.0)?.data(LE, data).ok())
-            .unwrap_or_default();
+        let sections = match header.shnum(LE, data) {
+            Ok(..=MAX_HEADERS) => header.section_headers(LE, data).unwrap_or_default(),
+            _ => &[],
+        };
+        let names = header.section_strings_index(LE, data).ok().and_then(|index| sections.get(index.0));
+        let names = names.filter(|section| section.sh_size(LE) <= MAX_PART);
+        let names = names.and_then(|section| section.data(LE, data).ok()).unwrap_or_default();
 
         let text = executable_segments(segments, data.len().unwrap_or_default());
         if let (Some(first), Some(last)) = (text.first(), text.last()) {
@@ -217,7 +222,9 @@ fn is_program<'a>(segment: &ProgramHeader64<LE>, data: impl ReadRef<'a>) -> bool
     let pie = |entry: &elf::Dyn64<LE>| entry.d_tag(LE) == elf::DT_FLAGS_1 && entry.d_val(LE) & elf::DF_1_PIE.0 != 0;
     match segment.p_type(LE) {
         elf::PT_INTERP => true,
-        elf::PT_DYNAMIC => matches!(segment.dynamic(LE, data), Ok(Some(entries)) if entries.iter().any(pie)),
+        elf::PT_DYNAMIC if segment.p_filesz(LE) <= MAX_PART => {
+            matches!(segment.dynamic(LE, data), Ok(Some(entries)) if entries.iter().any(pie))
+        }
         _ => false,
     }
 }

@@ -43,6 +43,9 @@ pub enum BuildError {
     /// For another processor. The number is `e_machine`.
     #[error("an ELF file for machine {0}; only 64-bit x86 (machine 62) can be unwound")]
     Machine(u16),
+    /// It has absurdly many program headers.
+    #[error("it has more than 65,536 program headers")]
+    Headers,
     /// The last byte of text is too far from the first.
     #[error("its text spans {0} bytes, more than the 4 GiB that a table can describe")]
     TextSpan(u64),

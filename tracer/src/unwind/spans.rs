@@ -142,7 +142,7 @@ impl EntryHeader {
 fn span(fde: &Fde<'_>, offset: u32, source: Source, base: u64, text: &[Range<u64>]) -> Option<Span> {
     let start = fde.initial_address();
     let range = text.get(text.partition_point(|range| range.end <= start)).filter(|range| range.contains(&start))?;
-    let end = start.saturating_add(fde.len()).min(range.end);
+    let end = fde.end_address().min(range.end);
     // Linkers leave the .debug_frame entries of discarded functions behind, with address 0: the file's own header.
     if start >= end || (start == 0 && source == Source::DebugFrame) {
         return None;

@@ -1,8 +1,8 @@
 //! From the sources of `tracer-ebpf` to an object whose bytes do not depend on the machine.
 //!
-//! The bitcode goes through bpf-linker (`--btf`: type information, which loading needs). Names of files are rewritten to what is the
-//! same everywhere: BTF carries them, and the verifier's log shows them. Our own sources stay relative to the working
-//! directory of the linker, so that LLVM finds them and the log shows their lines too.
+//! The bitcode goes through bpf-linker (`--btf`: type information, which loading needs). Names of files are rewritten
+//! to what is the same everywhere: BTF carries them, and the verifier's log shows them. Our own sources stay relative
+//! to the working directory of the linker, so that LLVM finds them and the log shows their lines too.
 
 use std::{
     env,
@@ -19,8 +19,8 @@ use crate::{exec, workspace};
 /// Little-endian BPF.
 pub const TARGET: &str = "bpfel-unknown-none";
 
-/// Flags of every crate. `bpf_target_arch` selects the registers that probes see (`pt_regs`); BPF v3 has 32-bit jumps and atomic
-/// operations, and every kernel that has `bpf_loop` (5.17) runs it.
+/// Flags of every crate. `bpf_target_arch` selects the registers that probes see (`pt_regs`); BPF v3 has 32-bit jumps
+/// and atomic operations, and every kernel that has `bpf_loop` (5.17) runs it.
 const RUSTFLAGS: [&str; 3] = [r#"--cfg=bpf_target_arch="x86_64""#, "-Ctarget-cpu=v3", "-Clink-arg=--btf"];
 
 /// The whole profile, so that no change of the workspace's release profile changes the object.

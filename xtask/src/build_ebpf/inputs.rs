@@ -1,4 +1,5 @@
-//! What the object is made from: sources, dependencies, and the flags of the build. Any of them changed means a new object.
+//! What the object is made from: sources, dependencies, and the flags of the build. Any of them changed means a new
+//! object.
 
 use std::{fs, path::Path};
 

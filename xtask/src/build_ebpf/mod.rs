@@ -1,8 +1,8 @@
 //! `cargo xtask build-ebpf`: the committed BPF object, and the proof that it is what the sources give.
 //!
-//! The object is committed so that `cargo build` needs stable Rust and nothing else. Beside it lies a [`record`] of what it was
-//! built from and with. `--check` compares the record with the sources, and builds the object again: with the recorded
-//! toolchain the bytes must be the same on every machine, whatever the path of the checkout.
+//! The object is committed so that `cargo build` needs stable Rust and nothing else. Beside it lies a [`record`] of
+//! what it was built from and with. `--check` compares the record with the sources, and builds the object again: with
+//! the recorded toolchain the bytes must be the same on every machine, whatever the path of the checkout.
 
 mod compile;
 mod inputs;

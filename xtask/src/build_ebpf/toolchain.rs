@@ -1,8 +1,8 @@
 //! A compiler for the BPF programs: a rustc that comes with the source of `core`, and the LLVM whose bitcode it writes.
 //!
-//! Any rustc from [`OLDEST`] on does: `RUSTC_BOOTSTRAP=1` lets a stable one build `core`. Debian's `rustc-web` is asked first,
-//! because the committed object is built with it and only the same compiler gives the same bytes; else the compiler of the
-//! workspace, when rustup has its `rust-src`.
+//! Any rustc from [`OLDEST`] on does: `RUSTC_BOOTSTRAP=1` lets a stable one build `core`. Debian's `rustc-web` is
+//! asked first, because the committed object is built with it and only the same compiler gives the same bytes; else
+//! the compiler of the workspace, when rustup has its `rust-src`.
 
 use std::{
     fs,
@@ -30,6 +30,8 @@ pub struct Toolchain {
     pub rust_source: PathBuf,
     /// The LLVM of the same major version.
     pub llvm: Llvm,
+    /// What `rustc -vV` says.
+    verbose: String,
 }
 
 /// An LLVM with its headers.
@@ -105,21 +107,20 @@ impl Toolchain {
         if !rust_source.join("library/core/Cargo.toml").exists() {
             bail!("the source of core is not in {} (rustup: rust-src; Debian: rust-web-src)", rust_source.display());
         }
-        let llvm = field(&verbose, "LLVM version")?.split('.').next().unwrap_or_default();
-        Ok(Self { rustc: rustc.to_owned(), rust_source, llvm: Llvm::find(llvm)? })
+        let llvm = Llvm::find(field(&verbose, "LLVM version")?.split('.').next().unwrap_or_default())?;
+        Ok(Self { rustc: rustc.to_owned(), rust_source, llvm, verbose })
     }
 
     /// Its lines in the record: every version that can change the bytes of an object.
     ///
     /// # Errors
-    /// When one of the programs cannot say its version.
+    /// When cargo cannot say its version.
     pub fn describe(&self) -> anyhow::Result<Vec<String>> {
-        let verbose = exec::capture(Command::new(&self.rustc).arg("-vV"))?;
-        let rustc = verbose.lines().next().unwrap_or_default();
+        let rustc = self.verbose.lines().next().unwrap_or_default();
         let cargo = exec::capture(workspace::cargo()?.arg("--version"))?;
         Ok(vec![
             rustc.to_owned(),
-            format!("LLVM of rustc {}", field(&verbose, "LLVM version")?),
+            format!("LLVM of rustc {}", field(&self.verbose, "LLVM version")?),
             format!("LLVM of bpf-linker {}", self.llvm.version),
             // It makes up the part of a symbol that tells crates apart.
             cargo,

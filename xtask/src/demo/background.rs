@@ -31,8 +31,8 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts `command` in a process group of its own (a Ctrl-C at the terminal is ours to handle), its output going to `log`.
-    /// To be called on the main thread: the kernel ties the child to the thread that starts it.
+    /// Starts `command` in a process group of its own (a Ctrl-C at the terminal is ours to handle), its output going
+    /// to `log`. To be called on the main thread: the kernel ties the child to the thread that starts it.
     ///
     /// # Errors
     /// When the log cannot be written or the program not started.

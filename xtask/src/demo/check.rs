@@ -64,8 +64,8 @@ fn bytes_in(folded: &str, name: &str) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// Whether a frame such as `game::play_game::{{closure}}` is of the function `name`: one of its path segments, without generic
-/// arguments.
+/// Whether a frame such as `game::play_game::{{closure}}` is of the function `name`: one of its path segments,
+/// without generic arguments.
 fn is_function(frame: &str, name: &str) -> bool {
     frame.split("::").any(|segment| segment.split(['<', '(', ' ', '+']).next() == Some(name))
 }

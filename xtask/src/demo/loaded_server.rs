@@ -48,8 +48,8 @@ pub struct LoadedServer {
 }
 
 impl LoadedServer {
-    /// Builds both programs, starts them on a free port of the loopback interface, and returns once all connections are up.
-    /// Logs go to `directory`.
+    /// Builds both programs, starts them on a free port of the loopback interface, and returns once all connections
+    /// are up. Logs go to `directory`.
     ///
     /// # Errors
     /// When they do not build, do not start, or do not connect in time; the error carries what they wrote.

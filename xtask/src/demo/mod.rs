@@ -20,6 +20,9 @@ use signal_hook::{consts::SIGINT, flag};
 use self::loaded_server::{Load, LoadedServer};
 use crate::{exec, workspace};
 
+/// Exit code of tracer for a recording that was written, and lacks something that its summary names.
+const INCOMPLETE: i32 = 3;
+
 /// Records the reference game server under load: builds both, and writes a flame graph of what the server allocates.
 #[derive(clap::Args)]
 pub struct Options {
@@ -55,7 +58,7 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     let totals = server.stop()?;
     eprintln!("load client:\n  {}", totals.trim_end().replace('\n', "\n  "));
     eprintln!("logs: {}", logs.display());
-    if status.success() {
+    if matches!(status.code(), Some(0 | INCOMPLETE)) {
         eprintln!("picture: {}", options.out.display());
     }
     Ok(status)
@@ -66,8 +69,8 @@ fn build_tracer() -> anyhow::Result<PathBuf> {
     Ok(workspace::target_dir()?.join("release/tracer"))
 }
 
-/// Runs tracer in the foreground, through sudo where we are not root. A Ctrl-C ends the recording early: tracer has it from
-/// the terminal, and we go on to stop the server.
+/// Runs tracer in the foreground, through sudo where we are not root. A Ctrl-C ends the recording early: tracer has
+/// it from the terminal, and we go on to stop the server.
 fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<ExitStatus> {
     let mut command = if workspace::is_root() {
         let mut command = Command::new(tracer);

@@ -1,7 +1,8 @@
 //! Documents tell the truth: the commands in their code blocks parse, and their relative links lead to files.
 //!
-//! Commands of this repository (`tracer`, `cargo xtask`, `target-server`…) are given to their own parsers with `--help` added, which reports
-//! an unknown option or a bad value before it shows the help. Commands of others are theirs.
+//! Commands of this repository (`tracer`, `cargo xtask`, `target-server`…) are given to their own parsers with
+//! `--help` added, which reports an unknown option or a bad value before it shows the help. Commands of others are
+//! theirs.
 
 use std::{
     fs,
@@ -56,8 +57,8 @@ fn documents(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(documents)
 }
 
-/// Command lines in blocks fenced as `sh` (all lines) and `console` (lines after a prompt `$ `), each with its line number, counted
-/// from 1. A line that ends in a backslash goes on in the next.
+/// Command lines in blocks fenced as `sh` (all lines) and `console` (lines after a prompt `$ `), each with its line
+/// number, counted from 1. A line that ends in a backslash goes on in the next.
 fn commands(markdown: &str) -> Vec<(usize, String)> {
     let mut commands = Vec::new();
     let mut fence: Option<&str> = None;

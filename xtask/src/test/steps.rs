@@ -41,6 +41,9 @@ fn clippy() -> anyhow::Result<Outcome> {
     cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }
 
+/// Checked for the host, where there is a clippy: nothing is linked or assembled. Without std a panic can only abort;
+/// inline assembly of BPF needs an unstable feature. Both would have cargo build shared crates anew, hence the folder
+/// of its own.
 fn clippy_bpf() -> anyhow::Result<Outcome> {
     let programs = ["--package", "tracer-ebpf", "--bin", "tracer-ebpf", "--features", "programs"];
     exec::exec(
@@ -48,8 +51,9 @@ fn clippy_bpf() -> anyhow::Result<Outcome> {
             .args(["clippy", "--locked"])
             .args(programs)
             .args(["--", "-D", "warnings"])
-            // Checked for the host, which has a clippy; without std, a panic there can only abort.
-            .env("CARGO_PROFILE_DEV_PANIC", "abort"),
+            .env("CARGO_PROFILE_DEV_PANIC", "abort")
+            .env("CARGO_TARGET_DIR", workspace::target_dir()?.join("clippy-bpf"))
+            .env("RUSTC_BOOTSTRAP", "1"),
     )?;
     Ok(Outcome::Passed)
 }

@@ -38,7 +38,7 @@ static FUNCTIONS: &[Function] = &[
         .stored()
         .hands_on(HandsOn::When(Delegates::SmallArgument1)),
     // _mid_memalign with the page size.
-    allocates(names!["valloc", "__libc_valloc", "__valloc"], Argument0),
-    allocates(names!["pvalloc", "__libc_pvalloc", "__pvalloc"], Argument0),
+    allocates(names!["valloc", "__libc_valloc", "__valloc"], Argument0).hands_on(HandsOn::Never),
+    allocates(names!["pvalloc", "__libc_pvalloc", "__pvalloc"], Argument0).hands_on(HandsOn::Never),
     releases(names!["free", "__libc_free", "cfree", "__free"]),
 ];

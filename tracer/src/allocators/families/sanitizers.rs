@@ -1,4 +1,4 @@
-//! The sanitizers' run-time libraries (AddressSanitizer and its kin): allocators of their own, each function to itself.
+//! The sanitizers' run-time libraries (AddressSanitizer and its kin): allocators of their own.
 
 use tracer_ebpf::abi::allocation::SizeFrom::{Argument0, Argument1, Argument2, Product01, Product12};
 
@@ -21,7 +21,7 @@ static FUNCTIONS: &[Function] = &[
     allocates(names!["malloc", "__interceptor_malloc"], Argument0),
     allocates(names!["calloc", "__interceptor_calloc"], Product01),
     resizes(names!["realloc", "__interceptor_realloc"], Argument1),
-    resizes(names!["reallocarray", "__interceptor_reallocarray"], Product12).hands_on(HandsOn::EveryPath),
+    resizes(names!["reallocarray", "__interceptor_reallocarray"], Product12),
     allocates(names!["aligned_alloc", "__interceptor_aligned_alloc"], Argument1),
     allocates(names!["memalign", "__interceptor_memalign"], Argument1),
     allocates(names!["posix_memalign", "__interceptor_posix_memalign"], Argument2).stored(),

@@ -1,5 +1,6 @@
-//! tcmalloc: of gperftools, and Google's. Each function has its own fast path and none calls another (machine code of
-//! Debian's gperftools 2.10). The C++ operators do not pass through `malloc`.
+//! tcmalloc: of gperftools, and Google's. The functions that programs call most, C++ operators among them, have a fast path
+//! each and do not call another; `posix_memalign`, `valloc` and `pvalloc` call `tc_memalign` (machine code of Debian's
+//! gperftools 2.10).
 
 use tracer_ebpf::abi::allocation::SizeFrom::{Argument0, Argument1, Argument2, Product01, Product12};
 
@@ -34,16 +35,13 @@ static FUNCTIONS: &[Function] = &[
     allocates(names!["pvalloc", "tc_pvalloc", "__libc_pvalloc", "TCMallocInternalPvalloc"], Argument0),
     allocates(names!["tc_malloc_skip_new_handler"], Argument0),
     // Return the size as well, in a second register.
-    allocates(names!["__size_returning_new", "tcmalloc_size_returning_operator_new"], Argument0)
-        .hands_on(HandsOn::EveryPath),
-    allocates(names!["__size_returning_new_aligned", "tcmalloc_size_returning_operator_new_aligned"], Argument0)
-        .hands_on(HandsOn::EveryPath),
-    allocates(names!["__size_returning_new_hot_cold"], Argument0).hands_on(HandsOn::EveryPath),
-    allocates(names!["__size_returning_new_aligned_hot_cold"], Argument0).hands_on(HandsOn::EveryPath),
+    allocates(names!["__size_returning_new", "tcmalloc_size_returning_operator_new"], Argument0),
+    allocates(names!["__size_returning_new_aligned", "tcmalloc_size_returning_operator_new_aligned"], Argument0),
+    allocates(names!["__size_returning_new_hot_cold"], Argument0),
+    allocates(names!["__size_returning_new_aligned_hot_cold"], Argument0),
     // operator new(size, hot_cold).
-    allocates(names!["_Znwm12__hot_cold_t"], Argument0).hands_on(HandsOn::EveryPath),
-    allocates(names!["_Znam12__hot_cold_t"], Argument0).hands_on(HandsOn::EveryPath),
+    allocates(names!["_Znwm12__hot_cold_t"], Argument0),
+    allocates(names!["_Znam12__hot_cold_t"], Argument0),
     releases(names!["free", "tc_free", "cfree", "tc_cfree", "__libc_free", "__libc_cfree", "TCMallocInternalFree"]),
-    releases(names!["tc_free_sized", "free_sized", "TCMallocInternalFreeSized", "sdallocx"])
-        .hands_on(HandsOn::EveryPath),
+    releases(names!["tc_free_sized", "free_sized", "TCMallocInternalFreeSized", "sdallocx"]),
 ];

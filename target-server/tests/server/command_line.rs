@@ -1,0 +1,39 @@
+//! Errors say what to do.
+
+use std::process::Command;
+
+use super::process::ServerProcess;
+
+fn stderr_of(program: &str, options: &[&str]) -> String {
+    let output = Command::new(program).args(options).output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let server = ServerProcess::start(&[]);
+    let port = server.port.to_string();
+    let stderr = stderr_of(env!("CARGO_BIN_EXE_target-server"), &["--port", &port]);
+    assert!(stderr.contains(&port) && stderr.contains("--port"), "{stderr}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_named() {
+    let stderr = stderr_of(env!("CARGO_BIN_EXE_target-server"), &["--port", "0", "--logPath", "/nowhere/server.log"]);
+    assert!(stderr.contains("/nowhere/server.log"), "{stderr}");
+}
+
+#[test]
+fn a_load_client_without_server_says_where_it_looked() {
+    // A port that was free a moment ago and is closed now.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let stderr = stderr_of(env!("CARGO_BIN_EXE_target-server-load"), &["--port", &port.to_string()]);
+    assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
+}
+
+#[test]
+fn a_load_that_needs_too_many_files_says_what_to_type() {
+    let stderr = stderr_of(env!("CARGO_BIN_EXE_target-server-load"), &["--parallel", "1000000"]);
+    assert!(stderr.contains("ulimit -n 2000064") || stderr.contains("is there a target-server"), "{stderr}");
+}

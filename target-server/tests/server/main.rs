@@ -1,0 +1,9 @@
+//! The binaries over loopback.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod client;
+mod command_line;
+mod faults;
+mod one_game;
+mod process;
