@@ -6,7 +6,7 @@ use tracer_ebpf::abi::allocation::{ClassCounter, Cookie, Delegates, SizeFrom, si
 use crate::{
     atomic, bits,
     maps::{COUNTDOWN, COUNTERS, SETTINGS},
-    sampling,
+    processes, sampling,
 };
 
 /// Handles one hit of an allocation probe.
@@ -16,6 +16,10 @@ pub fn hit(registers: *mut pt_regs) {
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(registers.cast()) });
     let Some(settings) = SETTINGS.get(0) else { return };
     if settings.enabled == 0 {
+        return;
+    }
+    // Probes for children are in every process that maps the library.
+    if settings.follow_children != 0 && !processes::is_traced() {
         return;
     }
     let arguments = Arguments::of(registers);

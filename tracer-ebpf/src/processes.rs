@@ -34,6 +34,12 @@ const MREMAP_FIXED: u64 = 2;
 const PROT_EXEC: u64 = 4;
 const CLONE_THREAD: u64 = 0x1_0000;
 
+/// Whether the current process is traced.
+#[inline(always)]
+pub fn is_traced() -> bool {
+    PROCESSES.get_ptr((bpf_get_current_pid_tgid() >> 32) as u32).is_some()
+}
+
 pub fn munmap_enter(context: *mut c_void) {
     removed(argument(context, 0), argument(context, 1));
 }
@@ -101,9 +107,17 @@ pub fn task_new(context: *mut c_void) {
 
 pub fn task_exec(_context: *mut c_void) {
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if PROCESSES.remove(process).is_ok() {
-        process_changed(ProcessChange::Executed, process, 0);
+    let Some(traced) = PROCESSES.get_ptr_mut(process) else { return };
+    // It stays traced, but nothing that was mapped is any more.
+    // SAFETY: the kernel keeps the value while the program runs.
+    unsafe { (*traced).count = 0 };
+    if let Some(removals) = REMOVALS.get_ptr_mut(process) {
+        // SAFETY: aligned map value.
+        unsafe { atomic::add(removals, 1) };
+        // SAFETY: aligned field of a map value.
+        unsafe { atomic::add(&raw mut (*traced).removals, 1) };
     }
+    process_changed(ProcessChange::Executed, process, 0);
 }
 
 pub fn task_exit(_context: *mut c_void) {

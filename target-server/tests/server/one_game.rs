@@ -19,7 +19,6 @@ fn one_game(options: &[&str]) {
         assert_eq!(["connect", "start", "lag"].map(|times| totals[times]["count"].as_u64().unwrap()), [2, 2, 2]);
         assert!(totals["ping"]["count"].as_u64().unwrap() > 0, "{totals}");
         assert!(totals["server"]["intervals"].as_u64().unwrap() > 0, "{totals}");
-        println!("{totals}");
         count("p1_won") == 1
             && (220..=229).contains(&count("p1_bullets_fired"))
             && (190..=199).contains(&count("p2_bullets_fired"))

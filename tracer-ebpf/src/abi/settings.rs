@@ -14,7 +14,8 @@ pub struct Settings {
     pub enabled: u32,
     /// Wake user space when this many bytes wait in the ring buffer.
     pub wakeup_bytes: u64,
-    /// 1 when children of traced processes are traced too.
+    /// 1 when children of traced processes are traced too: probes are then in all processes, and hits in those that are not
+    /// traced do nothing.
     pub follow_children: u32,
     /// Where this kernel keeps return addresses that return probes replaced.
     pub return_probes: ReturnProbeOffsets,

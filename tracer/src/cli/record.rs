@@ -25,6 +25,9 @@ pub struct Args {
     /// The process to trace
     #[arg(short, long, value_name = "PID")]
     pid: u32,
+    /// Trace the processes that it makes from now on too. Every process that maps the same allocator is slowed down a little
+    #[arg(long)]
+    children: bool,
     /// For how long, such as 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -73,10 +76,12 @@ impl Args {
     /// # Errors
     /// An output whose ending names no format.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, duration, interval, output, force, quiet, max_depth, unwind_memory, ring_buffer } = self;
+        let Self { pid, children, duration, interval, output, force, quiet, max_depth, unwind_memory, ring_buffer } =
+            self;
         let outputs = destinations(pid, &output)?;
         let request = Request {
             duration,
+            children,
             interval,
             max_frames: max_depth,
             ring_bytes: ring_buffer,
@@ -90,8 +95,7 @@ impl Args {
 fn destinations(pid: u32, given: &[PathBuf]) -> Result<Vec<Destination>, output::destination::Error> {
     let default = [PathBuf::from(format!("tracer-{pid}.svg"))];
     let given = if given.is_empty() { &default[..] } else { given };
-    let mut outputs: Vec<Destination> =
-        given.iter().map(|path| Destination::parse(path)).collect::<Result<_, _>>()?;
+    let mut outputs: Vec<Destination> = given.iter().map(|path| Destination::parse(path)).collect::<Result<_, _>>()?;
     if let [Destination::File(path, Format::Svg)] = outputs.as_slice() {
         let beside = path.with_extension("pb.gz");
         outputs.push(Destination::parse(&beside)?);
@@ -108,8 +112,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     privileges::check(&format!("--pid {pid}"))?;
     let process = Process::open(pid)?;
     let owner = owner::from_sudo();
-    let outputs: Vec<Output> =
-        outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
+    let outputs: Vec<Output> = outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
     let recording = record(&process, request, quiet)?;
     let written = write(&recording, outputs, quiet)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
@@ -128,8 +131,8 @@ fn record(process: &Process, request: Request, quiet: bool) -> anyhow::Result<Re
     let raw = runtime.block_on(async {
         // Before the probes are in: a Ctrl-C from here on ends the recording in order.
         let stop = stop_signal()?;
-        let mut session =
-            Session::start(process, modules, found.probed, request).map_err(|error| privileges::explain(error.into()))?;
+        let mut session = Session::start(process, modules, found.probed, request)
+            .map_err(|error| privileges::explain(error.into()))?;
         let bar = Bar::new(process, request.duration, quiet);
         let ended = session.run(process, stop, |progress| bar.show(progress)).await;
         bar.finish();

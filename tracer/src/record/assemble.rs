@@ -20,7 +20,7 @@ pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSourc
     let mut frames = Frames::default();
     let pid = process.pid;
     let stacks: Vec<Stack> =
-        raw.parts.stacks.iter().map(|stack| named_stack(stack, pid, &mut frames, &raw.modules)).collect();
+        raw.parts.stacks.iter().map(|stack| named_stack(stack, &mut frames, &raw.modules)).collect();
     let unwinding = unwinding(&raw.parts.stacks, &raw.parts.samples, &raw.modules);
     let leaves: Vec<(LocationIndex, &str)> = raw
         .points
@@ -104,7 +104,7 @@ fn counter(probed: &Probed, counters: &ClassCounters, modules: &Modules) -> Coun
     }
 }
 
-fn named_stack(stack: &RawStack, process: u32, frames: &mut Frames, modules: &Modules) -> Stack {
+fn named_stack(stack: &RawStack, frames: &mut Frames, modules: &Modules) -> Stack {
     let end = match stack.status {
         WalkStatus::Complete => StackEnd::Complete,
         status => {
@@ -116,7 +116,7 @@ fn named_stack(stack: &RawStack, process: u32, frames: &mut Frames, modules: &Mo
         }
     };
     Stack {
-        frames: stack.frames.iter().map(|&frame| frames.location(process, frame)).collect(),
+        frames: stack.frames.iter().map(|&frame| frames.location(stack.process, frame)).collect(),
         end,
         frame_pointer_frames: stack.frame_pointer_frames,
     }

@@ -14,8 +14,9 @@ pub enum IntervalSetting {
     Fixed(u64),
 }
 
-/// Interval before anything is known: that of Go and jemalloc.
-const START: u64 = 512 << 10;
+/// Interval before anything is known. It holds for the first hundredth of a second only; even 1 GB/s gives no more than a few
+/// hundred samples in that time.
+const START: u64 = 32 << 10;
 /// A frame with a tenth of all bytes gets an interval of 5 % at 1,537 samples of its own: (1.96 / 0.05)^2.
 const WANTED_SAMPLES: f64 = 15_366.0;
 /// Samples each second at most: what tracer handles below 1 % of a core.

@@ -53,9 +53,10 @@ pub struct Processes {
     uploaded: Uploaded,
     /// How each module is unwound, by number.
     unwinding: HashMap<u16, Unwinding>,
-    /// Processes whose mappings changed, and when they were last read.
+    /// Processes whose mappings changed.
     changed: BTreeSet<u32>,
-    read: HashMap<u32, Instant>,
+    /// When each process may be read again.
+    rested: HashMap<u32, Instant>,
     lost: Losses,
 }
 
@@ -68,8 +69,11 @@ enum Unwinding {
     NoTable,
 }
 
-/// A process's mappings are read again at most this often: a program that maps code in a loop must not keep us busy.
-const REST: Duration = Duration::from_millis(5);
+/// A process rests at least this long between two readings of its mappings, and [`REST_SHARE`] times as long as the last
+/// reading took: a program that maps code in a loop must not keep us busy.
+const REST: Duration = Duration::from_millis(1);
+/// See [`REST`].
+const REST_SHARE: u32 = 4;
 
 impl Processes {
     /// `table_bytes`: kernel memory for tables at most.
@@ -81,7 +85,7 @@ impl Processes {
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
             changed: BTreeSet::new(),
-            read: HashMap::new(),
+            rested: HashMap::new(),
             lost: Losses::default(),
         }
     }
@@ -90,6 +94,7 @@ impl Processes {
     pub fn changed(&mut self, change: ProcessChange, process: u32, _parent: u32) {
         if change == ProcessChange::Executed {
             self.modules.forget(process);
+            self.rested.remove(&process);
         }
         self.changed.insert(process);
     }
@@ -104,19 +109,29 @@ impl Processes {
             .changed
             .iter()
             .copied()
-            .filter(|process| self.read.get(process).is_none_or(|&read| now - read >= REST))
+            .filter(|process| self.rested.get(process).is_none_or(|&rested| now >= rested))
             .collect();
         for process in due {
             self.changed.remove(&process);
+            let begun = Instant::now();
             match self.install(maps, process) {
                 Ok(()) => {
-                    self.read.insert(process, Instant::now());
+                    let rest = REST.max(begun.elapsed() * REST_SHARE);
+                    self.rested.insert(process, Instant::now() + rest);
                 }
                 Err(ProcessError::Mappings { .. }) => self.forget(maps, process),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// How long until [`Processes::refresh_changed`] has something to do; `None` = nothing is known to have changed.
+    pub fn next_refresh(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let wait =
+            |process| self.rested.get(process).map_or(Duration::ZERO, |rested| rested.saturating_duration_since(now));
+        self.changed.iter().map(wait).min()
     }
 
     /// Reads a process's mappings and hands them, and the tables they need, to the kernel.
@@ -163,7 +178,7 @@ impl Processes {
 
     fn forget(&mut self, maps: &mut Maps, process: u32) {
         self.modules.forget(process);
-        self.read.remove(&process);
+        self.rested.remove(&process);
         // Both are usually gone already: the kernel side removes them when the process ends.
         let _ = maps.processes.remove(&process);
         let _ = maps.removals.remove(&process);

@@ -41,6 +41,8 @@ pub struct Request {
     pub duration: Option<Duration>,
     /// How densely.
     pub interval: IntervalSetting,
+    /// Whether processes that the target makes from now on are traced too.
+    pub children: bool,
     /// Frames of a stack at most.
     pub max_frames: u32,
     /// Ring buffer size in bytes: a power of two, at least a page.
@@ -122,10 +124,12 @@ pub struct RawRecording {
     pub ended: Ended,
 }
 
-/// How often the ring buffer is looked at when nobody wakes us.
-const LOOK: Duration = Duration::from_millis(50);
-/// How often the counters are read.
-const OBSERVE: Duration = Duration::from_millis(100);
+/// How often the ring buffer is looked at when nobody wakes us, and the counters are read.
+const LOOK: Duration = Duration::from_millis(100);
+/// The same during the first [`SETTLING`]: until the interval fits the target's rate.
+const LOOK_AT_FIRST: Duration = Duration::from_millis(10);
+/// See [`LOOK_AT_FIRST`].
+const SETTLING: Duration = Duration::from_millis(100);
 /// Records taken before anything else gets its turn.
 const BATCH: usize = 8192;
 
@@ -146,13 +150,14 @@ impl Session {
             max_frames: request.max_frames,
             enabled: 0,
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
-            follow_children: 0,
+            follow_children: u32::from(request.children),
             return_probes: return_probe_offsets(),
         };
         let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let mut processes = Processes::new(modules, request.table_bytes);
         processes.install(&mut programs.maps, target.pid)?;
-        let probes = attach(&mut programs, &processes, &points, target.pid)?;
+        let scope = if request.children { None } else { NonZeroU32::new(target.pid) };
+        let probes = attach(&mut programs, &processes, &points, scope)?;
         let now = Instant::now();
         let mut session = Self {
             programs,
@@ -190,6 +195,7 @@ impl Session {
         let deadline = self.request.duration.map(|duration| self.start + duration);
         let mut stop = std::pin::pin!(stop);
         let result = loop {
+            let look = if self.start.elapsed() < SETTLING { LOOK_AT_FIRST } else { LOOK };
             let over = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -209,12 +215,12 @@ impl Session {
                     }
                     Err(error) => break Err(error),
                 },
-                () = tokio::time::sleep(LOOK) => {
+                () = tokio::time::sleep(self.processes.next_refresh().map_or(look, |refresh| refresh.min(look))) => {
                     while self.drain(ring.get_mut()) {}
                 }
             }
             self.processes.refresh_changed(&mut self.programs.maps)?;
-            if self.observed.elapsed() >= OBSERVE {
+            if self.observed.elapsed() >= look {
                 show(self.observe()?);
             }
         };
@@ -310,12 +316,12 @@ impl Session {
     }
 }
 
-/// Attaches to all points, module by module.
+/// Attaches to all points, module by module: in one process, or in every process.
 fn attach(
     programs: &mut Programs,
     processes: &Processes,
     points: &[Probed],
-    pid: u32,
+    scope: Option<NonZeroU32>,
 ) -> Result<Vec<Probes>, AttachError> {
     let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
     modules.sort_unstable();
@@ -330,7 +336,7 @@ fn attach(
                 Some(Point { file_offset: point.point.file_offset, cookie: point.point.cookie(slot)?.0 })
             })
             .collect();
-        match programs.attach(&path, &here, NonZeroU32::new(pid)) {
+        match programs.attach(&path, &here, scope) {
             Ok(probes) => attached.push(probes),
             Err(error) => {
                 for probes in attached {

@@ -9,6 +9,8 @@ use super::decode::RawSample;
 /// A stack as the kernel walked it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawStack {
+    /// Process id where a frame lies in no module, since its address then means something else in each process; else 0.
+    pub process: u32,
     /// Frames, leaf first.
     pub frames: Box<[Frame]>,
     /// How the walk ended.
@@ -29,7 +31,9 @@ impl Stacks {
     /// The number of a sample's stack. `leaf` stands in where the walk found no frame at all: the probed function.
     pub fn intern(&mut self, sample: RawSample, leaf: Frame) -> u32 {
         let frames = if sample.frames.is_empty() { Box::from([leaf]) } else { sample.frames.into_boxed_slice() };
+        let in_modules = frames.iter().all(|frame| frame.module() != 0);
         let stack = RawStack {
+            process: if in_modules { 0 } else { sample.header.process },
             frames,
             status: sample.status,
             stopped_in: sample.header.stopped_in as u16,
