@@ -74,12 +74,23 @@ pub struct Report {
     /// Frames of all samples, and of the longest.
     pub frames: u64,
     pub longest: usize,
+    /// Every sample that counts in `samples`, in the order of arrival.
+    pub judged: Vec<Judged>,
     /// How walks ended that were not complete.
     pub ends: BTreeMap<WalkStatus, u64>,
     /// The first few stacks that are wrong, frame beside frame.
     pub differences: Vec<String>,
     /// The same for those that are truncated.
     pub truncations: Vec<String>,
+}
+
+/// A sample and what the truth says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// CLOCK_MONOTONIC.
+    pub time_ns: u64,
+    pub status: WalkStatus,
+    pub verdict: Verdict,
 }
 
 /// Differences shown at most.
@@ -108,7 +119,9 @@ impl Report {
             if stack.status != WalkStatus::Complete {
                 *report.ends.entry(stack.status).or_default() += 1;
             }
-            match compare(&got, stack.status, &expected) {
+            let verdict = compare(&got, stack.status, &expected);
+            report.judged.push(Judged { time_ns: sample.time_ns, status: stack.status, verdict });
+            match verdict {
                 Verdict::Exact => report.exact += 1,
                 Verdict::CorrectPrefix => {
                     report.truncated += 1;
@@ -150,7 +163,7 @@ impl fmt::Display for Report {
         if !self.ends.is_empty() {
             write!(f, ", not complete {:?}", self.ends)?;
         }
-        for difference in self.differences.iter().chain(&self.truncations) {
+        for difference in &self.differences {
             write!(f, "\n{difference}")?;
         }
         Ok(())

@@ -2,9 +2,16 @@
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine.
 
 mod comparison;
+mod coverage;
+mod dlopen;
+mod exact_counts;
+mod fork_exec;
+mod gdb;
 mod ground_truth;
 mod load;
 mod names;
+mod overflow;
 mod programs;
 mod recording;
+mod sigkill;
 mod truth;

@@ -126,7 +126,8 @@ fn shim_object(compiler: Compiler) -> PathBuf {
     compile(compiler, &name, [&arguments[..], &[source("truth_shim.c")]].concat())
 }
 
-fn source(name: &str) -> String {
+/// The path of a file under `programs/`.
+pub fn source(name: &str) -> String {
     format!("{SOURCES}/{name}")
 }
 

@@ -141,9 +141,7 @@ impl Truth {
         let modules = self.tables.get(&(head & 0xffff_ffff))?;
         let addresses = self.words.get(key as usize + 1..)?.get(..(head >> 32 & 0xff_ffff) as usize)?;
         let place = |&address: &u64| match modules.iter().find(|m| m.start <= address && address < m.end) {
-            Some(module) => {
-                Place { module: Some(module.path.clone()), address: address.wrapping_sub(module.bias) }
-            }
+            Some(module) => Place { module: Some(module.path.clone()), address: address.wrapping_sub(module.bias) },
             None => Place { module: None, address },
         };
         Some(addresses.iter().map(place).collect())
@@ -153,7 +151,8 @@ impl Truth {
 fn modules(mut words: &[u64]) -> Option<Vec<Module>> {
     let mut modules = Vec::new();
     while let &[bias, start, end, bytes, ref rest @ ..] = words {
-        let path: Vec<u8> = rest.get(..bytes.div_ceil(8) as usize)?.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let path: Vec<u8> =
+            rest.get(..bytes.div_ceil(8) as usize)?.iter().flat_map(|word| word.to_ne_bytes()).collect();
         words = rest.get(bytes.div_ceil(8) as usize..)?;
         let path = String::from_utf8(path.get(..bytes as usize)?.to_vec()).ok()?;
         modules.push(Module { bias, start, end, path: real_path(Path::new(&path)) });
@@ -177,11 +176,7 @@ mod tests {
     /// Header, one module at 0x1000..0x2000 with bias 0x800, one stack inside it and beyond.
     fn file() -> Vec<u64> {
         let path = u64::from_ne_bytes(*b"/no/file");
-        vec![
-            MAGIC, 1, 0, 5,
-            2 << 56 | 5 << 32, 0x800, 0x1000, 0x2000, 8, path,
-            1 << 56 | 2 << 32 | 4, 0x1234, 0x2000,
-        ]
+        vec![MAGIC, 1, 0, 5, 2 << 56 | 5 << 32, 0x800, 0x1000, 0x2000, 8, path, 1 << 56 | 2 << 32 | 4, 0x1234, 0x2000]
     }
 
     #[test]
