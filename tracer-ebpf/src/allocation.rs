@@ -1,5 +1,7 @@
 //! The hit path: exact counters and the countdown. Nearly every hit ends here, so nothing else belongs here.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
 use tracer_ebpf::abi::allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class};
 
@@ -11,9 +13,9 @@ use crate::{
 
 /// Handles one hit of an allocation probe.
 #[inline(always)]
-pub fn hit(registers: *mut pt_regs) {
+pub fn hit(context: *mut c_void) {
     // SAFETY: the context of a uprobe program.
-    let cookie = Cookie(unsafe { bpf_get_attach_cookie(registers.cast()) });
+    let cookie = Cookie(unsafe { bpf_get_attach_cookie(context) });
     let Some(settings) = SETTINGS.get(0) else { return };
     if settings.enabled == 0 {
         return;
@@ -22,6 +24,8 @@ pub fn hit(registers: *mut pt_regs) {
     if settings.follow_children != 0 && !processes::is_traced() {
         return;
     }
+    // SAFETY: the context of a uprobe program is a pt_regs.
+    let registers = unsafe { &*context.cast::<pt_regs>() };
     let arguments = Arguments::of(registers);
     if arguments.delegated(cookie) {
         return;
@@ -34,12 +38,12 @@ pub fn hit(registers: *mut pt_regs) {
         return;
     }
     // Atomic, though per CPU: with full preemption another task may hit between load and store.
-    // SAFETY: both fields lie inside the value, 8-byte aligned, and the value lives as long as the program.
-    unsafe {
-        let class = (&raw mut (*counters).classes).cast::<ClassCounter>().add(class);
-        atomic::add(&raw mut (*class).calls, 1);
-        atomic::add(&raw mut (*class).bytes, size);
-    }
+    // SAFETY: the class is below SIZE_CLASSES, and the value lives as long as the program.
+    let class = unsafe { &mut *counters.cast::<ClassCounter>().wrapping_add(class) };
+    // SAFETY: an aligned field of a map value.
+    unsafe { atomic::add(&raw mut class.calls, 1) };
+    // SAFETY: as above.
+    unsafe { atomic::add(&raw mut class.bytes, size) };
 
     let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
@@ -77,16 +81,13 @@ struct Arguments {
 
 impl Arguments {
     #[inline(always)]
-    fn of(registers: *mut pt_regs) -> Self {
-        // SAFETY: the context of a uprobe program is a pt_regs, and these are loads from it at fixed offsets.
-        unsafe {
-            Self {
-                first: (*registers).rdi,
-                second: (*registers).rsi,
-                third: (*registers).rdx,
-                fourth: (*registers).rcx,
-                go_first: (*registers).rax,
-            }
+    fn of(registers: &pt_regs) -> Self {
+        Self {
+            first: registers.rdi,
+            second: registers.rsi,
+            third: registers.rdx,
+            fourth: registers.rcx,
+            go_first: registers.rax,
         }
     }
 

@@ -14,13 +14,11 @@ mod unwind;
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::pt_regs;
-
 /// An allocation function is entered, on every probe: counts exactly, samples now and then.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation(context: *mut c_void) -> u32 {
-    allocation::hit(context.cast::<pt_regs>());
+    allocation::hit(context);
     0
 }
 

@@ -3,7 +3,7 @@
 //! A mapping that goes is marked at once, in the process's own context and before the kernel acts, so that an address that is
 //! used again is never unwound by the old table. Everything else is user space's work, which an event starts.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -79,9 +79,10 @@ pub fn mapped_exit(_context: *mut c_void) {
 
 pub fn task_new(context: *mut c_void) {
     // `task:task_newtask`: pid at 8, clone_flags at 32.
-    // SAFETY: loads from the record at offsets of its format.
-    let (child, flags) =
-        unsafe { (context.byte_add(8).cast::<u32>().read(), context.byte_add(32).cast::<u64>().read()) };
+    // SAFETY: a load from the record at an offset of its format.
+    let child = unsafe { context.wrapping_byte_add(8).cast::<u32>().read() };
+    // SAFETY: as above.
+    let flags = unsafe { context.wrapping_byte_add(32).cast::<u64>().read() };
     if flags & CLONE_THREAD != 0 || SETTINGS.get(0).is_none_or(|settings| settings.follow_children == 0) {
         return;
     }
@@ -110,13 +111,9 @@ pub fn task_exec(_context: *mut c_void) {
     let Some(traced) = PROCESSES.get_ptr_mut(process) else { return };
     // It stays traced, but nothing that was mapped is any more.
     // SAFETY: the kernel keeps the value while the program runs.
-    unsafe { (*traced).count = 0 };
-    if let Some(removals) = REMOVALS.get_ptr_mut(process) {
-        // SAFETY: aligned map value.
-        unsafe { atomic::add(removals, 1) };
-        // SAFETY: aligned field of a map value.
-        unsafe { atomic::add(&raw mut (*traced).removals, 1) };
-    }
+    let traced = unsafe { &mut *traced };
+    traced.count = 0;
+    count_removal(process, traced);
     process_changed(ProcessChange::Executed, process, 0);
 }
 
@@ -136,7 +133,7 @@ pub fn task_exit(_context: *mut c_void) {
 #[inline(always)]
 fn argument(context: *mut c_void, index: usize) -> u64 {
     // SAFETY: a load from the record at an offset of its format.
-    unsafe { context.byte_add(ARGUMENTS + index * 8).cast::<u64>().read() }
+    unsafe { context.wrapping_byte_add(ARGUMENTS + index * 8).cast::<u64>().read() }
 }
 
 /// Something executable will stand in this process when the system call returns.
@@ -171,23 +168,30 @@ fn removed(start: u64, length: u64) -> bool {
     if removal.hit == 0 {
         return false;
     }
-    // In this copy and beside it: a copy that user space read before this moment will differ from the counter.
+    // SAFETY: the kernel keeps the value while the program runs.
+    count_removal(id, unsafe { &mut *process });
+    process_changed(ProcessChange::Mapped, id, 0);
+    true
+}
+
+/// Counts a removal in this copy and beside it: a copy that user space read before this moment will differ from the counter.
+#[inline(always)]
+fn count_removal(id: u32, process: &mut Process) {
     if let Some(removals) = REMOVALS.get_ptr_mut(id) {
         // SAFETY: aligned map value.
         unsafe { atomic::add(removals, 1) };
         // SAFETY: aligned field of a map value.
-        unsafe { atomic::add(&raw mut (*process).removals, 1) };
+        unsafe { atomic::add(&raw mut process.removals, 1) };
     }
-    process_changed(ProcessChange::Mapped, id, 0);
-    true
 }
 
 unsafe extern "C" fn mark_removed(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: bpf_loop passes on the context that `removed` gave.
     let removal = unsafe { &mut *context.cast::<Removal>() };
     let index = mask::<{ MAX_MAPPINGS as u64 - 1 }>(index) as usize;
-    // SAFETY: the index is below MAX_MAPPINGS.
-    let mapping = unsafe { &mut *(&raw mut (*removal.process).mappings).cast::<Mapping>().add(index) };
+    let mappings = removal.process.wrapping_byte_add(offset_of!(Process, mappings)).cast::<Mapping>();
+    // SAFETY: the index is below MAX_MAPPINGS, and the kernel keeps the value while the program runs.
+    let mapping = unsafe { &mut *mappings.wrapping_add(index) };
     if mapping.start >= removal.end {
         return 1;
     }

@@ -23,28 +23,30 @@ pub fn draw(interval: u64) -> u64 {
     if interval == 0 {
         return 0;
     }
-    // SAFETY: helpers without arguments.
-    let random = unsafe { (bpf_get_prandom_u32() as u64) << 32 | bpf_get_prandom_u32() as u64 };
-    exponential(random, interval)
+    exponential((random() as u64) << 32 | random() as u64, interval)
+}
+
+#[inline(always)]
+fn random() -> u32 {
+    // SAFETY: helper without arguments.
+    unsafe { bpf_get_prandom_u32() }
 }
 
 /// Records the stack of an allocation that was chosen.
 #[inline(always)]
-pub fn allocation(registers: *mut pt_regs, settings: &Settings, cookie: Cookie, size: u64) {
+pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size: u64) {
     let Some(scratch) = claim() else {
         count_loss(Loss::ScratchBusy);
         return;
     };
-    // SAFETY: the context of a uprobe program; loads at fixed offsets.
-    let (ip, sp, bp) = unsafe { ((*registers).rip, (*registers).rsp, (*registers).rbp) };
     // SAFETY: the claimed slot is this program's alone until `release`.
     let memory = unsafe { &mut *scratch };
     memory.sample.function = cookie.slot();
     memory.sample.size = size;
     memory.sample.interval = settings.interval;
-    memory.ip = ip;
-    memory.sp = sp;
-    memory.bp = bp;
+    memory.ip = registers.rip;
+    memory.sp = registers.rsp;
+    memory.bp = registers.rbp;
     unwind::walk(scratch, settings, Some(cookie.displacement()));
     submit(scratch, settings);
 }
@@ -68,7 +70,7 @@ fn submit(scratch: *mut Scratch, settings: &Settings) {
         count_loss(Loss::RingFull);
     }
     // SAFETY: aligned, inside the value.
-    unsafe { (&raw mut (*scratch).busy).write_volatile(0) };
+    unsafe { (&raw mut memory.busy).write_volatile(0) };
 }
 
 /// A free scratch slot of this CPU.
@@ -77,8 +79,10 @@ fn claim() -> Option<*mut Scratch> {
     let mut slot = 0;
     while slot < SCRATCH_SLOTS {
         let scratch = SCRATCH.get_ptr_mut(slot)?;
-        // SAFETY: aligned, inside the value, which lives as long as the program.
-        if unsafe { atomic::exchange(&raw mut (*scratch).busy, 1) } == 0 {
+        // SAFETY: the value lives as long as the program.
+        let memory = unsafe { &mut *scratch };
+        // SAFETY: aligned, inside the value.
+        if unsafe { atomic::exchange(&raw mut memory.busy, 1) } == 0 {
             return Some(scratch);
         }
         slot += 1;

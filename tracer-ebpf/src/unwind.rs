@@ -3,7 +3,7 @@
 //! All state lies in the scratch slot (map memory). On the BPF stack the verifier would track it precisely, see no two
 //! iterations as equal, and give up.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_probe_read_kernel,
@@ -80,8 +80,12 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
         return unmapped(memory);
     }
     let index = mask::<{ MAX_MAPPINGS as u64 - 1 }>(memory.mapping) as usize;
-    // SAFETY: the index is below MAX_MAPPINGS.
-    let mapping = unsafe { &*(&raw const (*walk.process).mappings).cast::<Mapping>().add(index) };
+    // SAFETY: the index is below MAX_MAPPINGS, and the kernel keeps the value while the program runs.
+    let mapping = unsafe { &*mappings(walk.process).wrapping_add(index) };
+    if mapping.kind == MappingKind::Gone as u8 {
+        // Whatever stands there now, it is not that module.
+        return stop(memory, WalkStatus::NoMapping);
+    }
     let elf_address = pc.wrapping_sub(mapping.bias);
     push(memory, mapping, elf_address);
 
@@ -107,10 +111,7 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
         }
         by_frame_pointer = 1;
     } else {
-        return stop(
-            memory,
-            if mapping.kind == MappingKind::NoTable as u8 { WalkStatus::NoTable } else { WalkStatus::NoMapping },
-        );
+        return stop(memory, WalkStatus::NoTable);
     }
 
     let mut cfa;
@@ -272,7 +273,7 @@ fn push(memory: &mut Scratch, mapping: &Mapping, elf_address: u64) {
     memory.sample.frame_pointer_frames += memory.by_frame_pointer as u32;
     memory.sample.stopped_in = mapping.module as u32;
     // SAFETY: the index is below MAX_FRAMES.
-    unsafe { (&raw mut memory.frames).cast::<u64>().add(at).write(frame) };
+    unsafe { (&raw mut memory.frames).cast::<u64>().wrapping_add(at).write(frame) };
 }
 
 /// Ends the walk.
@@ -286,15 +287,20 @@ fn stop(memory: &mut Scratch, status: WalkStatus) -> i64 {
     STOP
 }
 
+/// The first of a process's mappings.
+#[inline(always)]
+fn mappings(process: *const Process) -> *const Mapping {
+    process.wrapping_byte_add(offset_of!(Process, mappings)).cast()
+}
+
 /// Finds the mapping that holds `pc` and leaves its index in the scratch slot.
 #[inline(always)]
 fn find_mapping(memory: &mut Scratch, process: *const Process, pc: u64) -> bool {
-    // SAFETY: the kernel keeps the value while the program runs.
-    let mappings = unsafe { &raw const (*process).mappings }.cast::<Mapping>();
+    let mappings = mappings(process);
     let at = |index: u64| {
         let index = mask::<{ MAX_MAPPINGS as u64 - 1 }>(index) as usize;
-        // SAFETY: the index is below MAX_MAPPINGS.
-        unsafe { &*mappings.add(index) }
+        // SAFETY: the index is below MAX_MAPPINGS, and the kernel keeps the value while the program runs.
+        unsafe { &*mappings.wrapping_add(index) }
     };
     // Most callers lie in the same module as their callee.
     let last = at(memory.mapping);
@@ -361,7 +367,7 @@ fn shard(word_address: u32) -> Option<*const Shard> {
 fn word(shard: *const Shard, word_address: u64) -> u32 {
     let index = mask::<{ SHARD_WORDS as u64 - 1 }>(word_address) as usize;
     // SAFETY: the index is below SHARD_WORDS, and the kernel keeps the shard while the program runs.
-    unsafe { shard.cast::<u32>().add(index).read() }
+    unsafe { shard.cast::<u32>().wrapping_add(index).read() }
 }
 
 /// Reads 8 bytes of the thread's stack into `value`; false when they cannot be read.
@@ -373,7 +379,7 @@ fn read(memory: &mut Scratch, address: u64) -> bool {
     }
     let index = mask::<{ WINDOW_WORDS as u64 - 1 }>(offset >> 3) as usize;
     // SAFETY: the index is below WINDOW_WORDS.
-    memory.value = unsafe { (&raw const memory.window).cast::<u64>().add(index).read() };
+    memory.value = unsafe { (&raw const memory.window).cast::<u64>().wrapping_add(index).read() };
     true
 }
 

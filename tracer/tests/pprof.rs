@@ -1,4 +1,5 @@
 //! What `go tool pprof` makes of a recording. Skipped where there is no go.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 #[expect(dead_code, reason = "only the small recording is needed here")]
 mod synthetic;
@@ -12,7 +13,7 @@ use tracer::recording::pprof;
 /// Runs `go tool pprof` on the recording; `None` without go.
 fn go_tool_pprof(arguments: &[&str]) -> Option<String> {
     if Command::new("go").arg("version").output().is_err() {
-        println!("skipped: go is not installed");
+        eprintln!("skipped: go is not installed");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
 //! `tracer render` as users run it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 #[expect(dead_code, reason = "only the small recording is needed here")]
 mod synthetic;
@@ -55,7 +56,7 @@ fn mistakes_are_named_with_what_to_do() {
         ("", 2, "Usage: tracer"),
         ("render x.pb.gz", 2, "--output <FILE>"),
         ("rendr x.pb.gz", 2, "similar subcommand exists: 'render'"),
-        ("render x.pb.gz -o x.png", 1, "end in .svg, .pb.gz, .folded or .json"),
+        ("render x.pb.gz -o x.png", 1, "outputs end in .svg, .pb.gz, .folded or .json"),
         ("render x.pb.gz -o there.svg", 1, "there.svg: it exists; --force replaces it"),
         ("render x.pb.gz -o no/x.svg", 1, "there is no folder no; create it first"),
         ("render missing.pb.gz -o y.svg", 1, "cannot read the recording missing.pb.gz: No such file"),
@@ -75,7 +76,7 @@ fn mistakes_are_named_with_what_to_do() {
 fn with_sudo_files_belong_to_the_caller() {
     let folder = folder();
     if fs::metadata(&folder).unwrap().uid() != 0 {
-        println!("skipped: only root can give files away");
+        eprintln!("skipped: only root can give files away");
         return;
     }
     let mut command = tracer(folder.path());

@@ -108,7 +108,8 @@ fn check(table: &ModuleTable, file_bytes: u64) {
     // A row takes at least a byte of unwind information, or opens a page, or ends a gap.
     assert!(table.rows().len() as u64 <= file_bytes + 3 * table.pages().len() as u64);
     let coverage = table.coverage();
-    assert_eq!(coverage.with_rule + coverage.unsupported + coverage.no_info, coverage.text);
+    let parts = [coverage.with_rule, coverage.unsupported, coverage.frame_pointer, coverage.no_info];
+    assert_eq!(parts.iter().sum::<u64>(), coverage.text);
 
     let all = 0..u64::MAX;
     let pieces = table.pieces(all);
@@ -254,6 +255,23 @@ fn overlapping_functions_count_once() {
         "the first covers all: its rows, and those that open its second and third page"
     );
     assert!(memory < 8 * MIB, "{memory}");
+}
+
+#[test]
+fn entries_behind_a_terminator_and_of_the_wide_format_count() {
+    let _alone = alone();
+    let (bytes, text) = with_eh_frame(300, |text| {
+        let mut bytes = call_frame_information(0, [(text, 100, vec![])]);
+        bytes.extend([0; 4]);
+        let fde = [&(text + 200).to_le_bytes()[..], &100_u64.to_le_bytes(), &[0x0e, 48]].concat();
+        bytes.extend([&[0xff; 4][..], &(fde.len() as u64 + 4).to_le_bytes()].concat());
+        bytes.extend((bytes.len() as u32).to_le_bytes());
+        bytes.extend(fde);
+        bytes
+    });
+    let table = ModuleTable::build(bytes.as_slice()).unwrap();
+    assert_eq!([0, 150, 299].map(|at| table.lookup(text + at).unwrap().cfa_offset), [8, 0, 48]);
+    assert_eq!(table.coverage().no_info, 100);
 }
 
 #[test]

@@ -23,18 +23,18 @@ pub fn exponential(random: u64, interval: u64) -> u64 {
     // The 32 bits behind the leading one: the fraction m.
     let m = (random << zeros << 1 >> 32) as i64;
     let mut inner = C[5];
-    inner = C[4] + (m * inner >> 32);
-    inner = C[3] + (m * inner >> 32);
-    inner = C[2] + (m * inner >> 32);
-    inner = C[1] + (m * inner >> 32);
-    inner = C[0] + (m * inner >> 32);
+    inner = C[4] + ((m * inner) >> 32);
+    inner = C[3] + ((m * inner) >> 32);
+    inner = C[2] + ((m * inner) >> 32);
+    inner = C[1] + ((m * inner) >> 32);
+    inner = C[0] + ((m * inner) >> 32);
     // m (1 - m) has its maximum at 1/4: 2^62, no overflow.
-    let bend = m * ((1i64 << 32) - m) >> 32;
-    let log2 = ((63 - zeros as i64) << 32) + m + (bend * inner >> 32);
+    let bend = (m * ((1i64 << 32) - m)) >> 32;
+    let log2 = ((63 - zeros as i64) << 32) + m + ((bend * inner) >> 32);
     // Below 64 with 24 fractional bits, times ln 2 with 24, to 26: below 2^32, so that the last product fits.
     let minus_log2 = ((64i64 << 32) - log2) as u64 >> 8;
-    let minus_ln = minus_log2 * LN_2 >> 22;
-    (minus_ln * interval >> 26) + 1
+    let minus_ln = (minus_log2 * LN_2) >> 22;
+    ((minus_ln * interval) >> 26) + 1
 }
 
 #[cfg(test)]
@@ -45,9 +45,9 @@ mod tests {
     /// SplitMix64 (Steele et al. 2014): a fixed sequence, so that a failure repeats.
     fn random(state: &mut u64) -> u64 {
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 
     #[test]

@@ -82,9 +82,11 @@ pub enum RuleKind {
 pub struct Rule {
     /// A [`RuleKind`], raw because it crosses the border to BPF.
     pub kind: u8,
-    /// [`RBP_SAVED`] when the caller's rbp is at CFA + `rbp_offset`, [`RBP_SAME`] when the frame leaves rbp alone.
+    /// [`RBP_SAVED`] when the caller's rbp is at CFA + `rbp_offset`, [`RBP_SAME`] when the frame leaves rbp alone, and for
+    /// every kind but [`RuleKind::Rsp`] and [`RuleKind::Rbp`].
     pub rbp: u8,
-    /// See `rbp` and the kinds.
+    /// See `rbp` and the kinds. Where [`RuleKind::Rsp`] and [`RuleKind::Rbp`] leave rbp alone, -8: the walk may read the slot
+    /// before it knows that it is not needed, and it reads the return address anyway.
     pub rbp_offset: i16,
     /// See the kinds.
     pub cfa_offset: i32,

@@ -2,6 +2,10 @@
 //!
 //! Pure over the bytes of ELF files: the caller brings the process's modules as [`ModuleSymbols`] and gets a [`Plan`].
 //! The files are the target's and not to be trusted: nothing here panics on them or follows them without bound.
+//!
+//! What a plan counts are calls, at their begin, with the size that they ask for. So a call that fails counts, and
+//! `realloc` counts the whole new size, whether or not the block moves. Not found are functions without a name (stripped
+//! static programs), behind resolvers (`STT_GNU_IFUNC`), and in files without section headers.
 
 #[cfg(test)]
 mod assembled;

@@ -36,7 +36,7 @@ pub const SIZE_REGISTERS: [Register; 4] = [Register::RDI, Register::RSI, Registe
 /// What the kernel at hand does beyond what all supported ones do (emulate `push`, jumps, `nop`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelUprobes {
-    /// Emulates no-operations of several bytes (`insn_is_nop` in `branch_setup_xol_ops`, Linux 6.18).
+    /// Emulates no-operations of several bytes (`x86_nops` in `branch_setup_xol_ops`, Linux 6.16).
     pub emulates_long_nops: bool,
     /// Rewrites a 5-byte no-operation under a probe to a call, which then costs a system call instead of a trap
     /// (`can_optimize`, Linux 6.18). Implies the other.
@@ -239,6 +239,17 @@ impl Copies {
     }
 }
 
+/// No-operations of 2 to 8 bytes, as compilers and assemblers write them (arch/x86/include/asm/nops.h).
+const LONG_NOPS: [&[u8]; 7] = [
+    &[0x66, 0x90],
+    &[0x0f, 0x1f, 0x00],
+    &[0x0f, 0x1f, 0x40, 0],
+    &[0x0f, 0x1f, 0x44, 0, 0],
+    &[0x66, 0x0f, 0x1f, 0x44, 0, 0],
+    &[0x0f, 0x1f, 0x80, 0, 0, 0, 0],
+    &[0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+];
+
 /// What the kernel does with an instruction: `branch_setup_xol_ops`, `push_setup_xol_ops` and `can_optimize` in
 /// arch/x86/kernel/uprobes.c. Everything else is `default_xol_ops`, a single step.
 fn execution(code: &Code<'_>, instruction: &Instruction, kernel: KernelUprobes) -> Execution {
@@ -251,12 +262,8 @@ fn execution(code: &Code<'_>, instruction: &Instruction, kernel: KernelUprobes) 
         // Conditional and unconditional jumps, call, without prefix.
         [0x70..=0x7f | 0xeb, _] | [0xe8 | 0xe9, _, _, _, _] | [0x0f, 0x80..=0x8f, _, _, _, _] => Execution::Emulated,
         [0x90] => Execution::Emulated,
-        [0x0f, 0x1f, _, _, _] if kernel.rewrites_nop5 && instruction.ip() % PAGE <= PAGE - 5 => Execution::Rewritten,
-        [0x0f, 0x1f, ..] | [0x66, 0x90] | [0x66, 0x0f, 0x1f, ..]
-            if kernel.emulates_long_nops || kernel.rewrites_nop5 =>
-        {
-            Execution::Emulated
-        }
+        [0x0f, 0x1f, 0x44, 0, 0] if kernel.rewrites_nop5 && instruction.ip() % PAGE <= PAGE - 5 => Execution::Rewritten,
+        _ if (kernel.emulates_long_nops || kernel.rewrites_nop5) && LONG_NOPS.contains(&bytes) => Execution::Emulated,
         _ => Execution::Stepped,
     }
 }

@@ -14,7 +14,7 @@ use super::code::{Code, Segment};
 use super::families;
 use super::table::{Row, rows};
 
-/// Symbols, or relocations, of one table that are looked at, at most. Chromium with all symbols has about 2 million.
+/// Symbols, or relocations, of one table that are looked at, at most.
 const MAX_ENTRIES: usize = 8_000_000;
 /// Symbols of one module that are kept, at most. mimalloc has about 100, Go 300.
 const MAX_KEPT: usize = 1024;

@@ -64,7 +64,7 @@ pub struct Function {
 pub enum Name {
     /// Exactly this.
     Exact(&'static str),
-    /// This item of Rust's `__rustc` namespace: the plain name until Rust 1.86, then mangled with a crate hash
+    /// This item of Rust's `__rustc` namespace: the plain name in older versions, now mangled with a crate hash
     /// (`_RNvCs..._7___rustc12___rust_alloc`).
     Rust(&'static str),
     /// A size-specialised copy: this, then `SC` or `Size` and digits (`runtime.mallocgcSmallNoScanSC12`).

@@ -147,10 +147,11 @@ fn record(process: &Process, request: Request, quiet: bool) -> anyhow::Result<Re
 }
 
 fn write(recording: &Recording, outputs: Vec<Output>, quiet: bool) -> anyhow::Result<Vec<output::Written>> {
-    let written = output::render(recording, outputs)?;
+    let profile = Profile::new(recording);
+    let written = output::render(recording, &profile, outputs)?;
     if !quiet {
         let files: Vec<Destination> = written.iter().map(|written| written.destination.clone()).collect();
-        text::write(recording, &Profile::new(recording), &files, &mut std::io::stderr().lock())?;
+        text::write(recording, &profile, &files, &mut std::io::stderr().lock())?;
     }
     Ok(written)
 }

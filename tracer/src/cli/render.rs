@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use super::{Outcome, owner};
 use crate::output::{self, Destination, Output};
+use crate::profile::Profile;
 use crate::recording::pprof;
 
 /// Arguments of `tracer render`.
@@ -15,8 +16,8 @@ use crate::recording::pprof;
 pub struct Args {
     /// The recording: a .pb.gz file that tracer wrote
     recording: PathBuf,
-    /// A file to write; its ending names the format: .svg, .pb.gz, .folded or .json. `-` writes folded stacks to stdout.
-    /// May be given more than once
+    /// A file to write; its ending names the format: .svg, .pb.gz, .folded or .json. `-` writes folded stacks to
+    /// stdout. May be given more than once
     #[arg(short, long, value_name = "FILE", required = true)]
     output: Vec<PathBuf>,
     /// Replace files that exist
@@ -50,7 +51,8 @@ impl Args {
 /// Reads the recording and writes the outputs.
 ///
 /// # Errors
-/// A recording that cannot be read, or an output that cannot be written. All outputs are opened before the recording is read.
+/// A recording that cannot be read, or an output that cannot be written. All outputs are opened before the recording is
+/// read.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let Settings { recording: path, outputs, force } = settings;
     let owner = owner::from_sudo();
@@ -59,7 +61,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let read =
         || -> anyhow::Result<_> { Ok(pprof::read(BufReader::new(File::open(&path)?), &pprof::Limits::default())?) };
     let recording = read().with_context(|| format!("cannot read the recording {}", path.display()))?;
-    for written in output::render(&recording, outputs)? {
+    for written in output::render(&recording, &Profile::new(&recording), outputs)? {
         if let Some(path) = written.destination.path() {
             eprintln!("wrote {}", path.display());
             if let Some(error) = written.not_owned {

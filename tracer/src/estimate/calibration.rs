@@ -8,10 +8,10 @@
 //! V*ₐ = g² ((1-r)² Vₐ + r² (V - Vₐ))          r = Yₐ/Y
 //! ```
 //!
-//! and sums these over the strata; objects likewise with calls and Σ 1/p. V* is the variance of the residuals S (1ₐ - r) of the linearised ratio.
-//! Unscaled, the variance is Vₐ: scaling lowers it wherever r V < 2 Vₐ. Blocks of one size class have Vₐ/V close to r,
-//! so it is lower by 1 - r there: nothing for a rare site, all of it for the whole. It can only be higher for
-//! a group of the largest blocks of a class well above the interval, where all of V is negligible.
+//! and sums these over the strata; objects likewise with calls and Σ 1/p. V* is the variance of the residuals S (1ₐ -
+//! r) of the linearised ratio. Unscaled, the variance is Vₐ: scaling lowers it wherever r V < 2 Vₐ. Blocks of one size
+//! class have Vₐ/V close to r, so it is lower by 1 - r there: nothing for a rare site, all of it for the whole. It can
+//! only be higher for a group of the largest blocks of a class well above the interval, where all of V is negligible.
 
 use tracer_ebpf::abi::allocation::{SIZE_CLASSES, size_class};
 
@@ -154,8 +154,9 @@ impl Calibration {
         }
     }
 
-    /// 95 % interval of a group's objects: of those of sizes that were sampled. Blocks of a few bytes can be many before
-    /// one is sampled, so that no bound holds for sizes unseen; one event more weighs as much as the mean of those seen.
+    /// 95 % interval of a group's objects: of those of sizes that were sampled. Blocks of a few bytes can be many
+    /// before one is sampled, so that no bound holds for sizes unseen; one event more weighs as much as the mean of
+    /// those seen.
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         let mean = |part: Measure| if part.samples == 0 { 0.0 } else { part.objects.value / part.samples as f64 };
         let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean(*group) } else { 0.0 };

@@ -5,8 +5,8 @@ use super::measure::Estimate;
 /// The share of a part in a whole, when both are estimates and the part lies in the whole.
 ///
 /// r = Yₐ/Y has the variance ((1-r)² Vₐ + r² (V - Vₐ)) / Y²: the linearised ratio, where the part and the rest of the
-/// whole are independent (Särndal et al. 1992, section 5.6). Where the whole is exact, divide the calibrated estimate by
-/// it instead; that is the same formula. The share of nothing is 0.
+/// whole are independent (Särndal et al. 1992, section 5.6). Where the whole is exact, divide the calibrated estimate
+/// by it instead; that is the same formula. The share of nothing is 0.
 pub fn share(part: Estimate, whole: Estimate) -> Estimate {
     if whole.value <= 0.0 {
         return Estimate::default();

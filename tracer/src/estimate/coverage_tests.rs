@@ -32,7 +32,7 @@ fn draw(program: &[Blocks], random: &mut Random) -> Vec<Sample> {
         let mut position = 0.0;
         loop {
             position += (random.unit().ln() / (-p).ln_1p()).floor();
-            if !(position < blocks.count as f64) {
+            if position >= blocks.count as f64 {
                 break;
             }
             position += 1.0;
@@ -198,7 +198,8 @@ fn large_blocks_are_exact() {
     }
 }
 
-/// What scaling to the exact counters is for: the variance of a large share shrinks, that of a small one hardly changes.
+/// What scaling to the exact counters is for: the variance of a large share shrinks, that of a small one hardly
+/// changes.
 #[test]
 fn counters_lower_the_variance() {
     let program = [blocks(0, 64, 500_000), blocks(1, 100, 1_500_000), blocks(2, 70, 5000)];

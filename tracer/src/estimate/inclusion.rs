@@ -5,14 +5,14 @@ use super::measure::{Estimate, Measure};
 /// The probability that an allocation of `size` bytes is sampled at a mean distance of `interval` bytes between sample
 /// points: p = 1 - e^(-S/R). Interval 0 means that every allocation is sampled: p = 1.
 ///
-/// An allocation of 0 bytes holds no sample point; where one was sampled nevertheless, it counts as 1 byte, so that p is
-/// never 0. `expm1` keeps the digits that 1 - e^(-x) loses where S is far below R.
+/// An allocation of 0 bytes holds no sample point; where one was sampled nevertheless, it counts as 1 byte, so that p
+/// is never 0. `expm1` keeps the digits that 1 - e^(-x) loses where S is far below R.
 pub fn probability(size: u64, interval: u64) -> f64 {
     if interval == 0 { 1.0 } else { -(-(size.max(1) as f64) / interval as f64).exp_m1() }
 }
 
-/// What one sample of `size` bytes adds to estimates and their variances, when a share `kept` of the samples taken is in
-/// the recording: with p = [`probability`] x `kept`,
+/// What one sample of `size` bytes adds to estimates and their variances, when a share `kept` of the samples taken is
+/// in the recording: with p = [`probability`] x `kept`,
 ///
 /// * bytes S/p, objects 1/p (Horvitz and Thompson, J. Am. Stat. Assoc. 47 (1952) 663);
 /// * variance of bytes S² (1-p) / p², of objects (1-p) / p²: their sums over the samples are unbiased estimates of the

@@ -20,10 +20,10 @@ pub struct Interval {
 /// ```
 ///
 /// `unit` u is the weight of one event more. For m events of the same weight u this is u times the exact Poisson
-/// interval of Garwood (1936), [χ²(2.5 %; 2m)/2, χ²(97.5 %; 2m+2)/2]; for many events it is the normal interval
-/// Y ± 1.96 √V. It needs no threshold between the two. Large blocks, whose samples are certain (V = 0), get no error,
-/// except that up to 3 u of small blocks may have gone unseen; with no sample at all the upper end is 3.69 u, as it must
-/// be for bytes: P(no sample of B bytes) = e^(-B/R), whatever the sizes.
+/// interval of Garwood (1936), [χ²(2.5 %; 2m)/2, χ²(97.5 %; 2m+2)/2]; for many events it is the normal interval Y ±
+/// 1.96 √V. It needs no threshold between the two. Large blocks, whose samples are certain (V = 0), get no error,
+/// except that up to 3 u of small blocks may have gone unseen; with no sample at all the upper end is 3.69 u, as it
+/// must be for bytes: P(no sample of B bytes) = e^(-B/R), whatever the sizes.
 pub fn of_sum(estimate: Estimate, unit: f64) -> Interval {
     let Estimate { value, variance } = estimate;
     let low =
@@ -36,8 +36,9 @@ pub fn of_sum(estimate: Estimate, unit: f64) -> Interval {
 /// The interval of a part of a whole that is known exactly.
 ///
 /// A part of more than half is the whole less its complement, which is the rarer of the two and has the skewed
-/// distribution: a part that has every sample may still not be everything. `estimate` has the variance of the calibrated estimate,
-/// which is also its complement's; `part_unit` and `rest_unit` are the weights of one event more in each.
+/// distribution: a part that has every sample may still not be everything. `estimate` has the variance of the
+/// calibrated estimate, which is also its complement's; `part_unit` and `rest_unit` are the weights of one event more
+/// in each.
 pub fn of_part(estimate: Estimate, part_unit: f64, whole: f64, rest_unit: f64) -> Interval {
     if estimate.value <= whole / 2.0 {
         let Interval { low, high } = of_sum(estimate, part_unit);

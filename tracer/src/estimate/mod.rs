@@ -3,29 +3,30 @@
 //! # The sampling design
 //!
 //! Sample points lie on the line of all allocated bytes as a Poisson process with mean distance R, the *interval*. An
-//! allocation of S bytes is sampled when at least one point falls into it, with probability p = 1 - e^(-S/R), and, since
-//! the process has no memory, independently of every other allocation. Survey statistics calls this *Poisson sampling*;
-//! [`inclusion`] has p and the weights.
+//! allocation of S bytes is sampled when at least one point falls into it, with probability p = 1 - e^(-S/R), and,
+//! since the process has no memory, independently of every other allocation. Survey statistics calls this *Poisson
+//! sampling*; [`inclusion`] has p and the weights.
 //!
 //! # The estimators
 //!
-//! 1. Horvitz and Thompson (1952): every sample stands for S/p bytes and 1/p objects. Unbiased for every stack, whatever
-//!    the sizes. Each sample is weighted *before* anything is added up: to weigh a sum by its mean size is biased
-//!    (jemalloc, `doc_internal/PROFILING_INTERNALS.md`).
+//! 1. Horvitz and Thompson (1952): every sample stands for S/p bytes and 1/p objects. Unbiased for every stack,
+//!    whatever the sizes. Each sample is weighted *before* anything is added up: to weigh a sum by its mean size is
+//!    biased (jemalloc, `doc_internal/PROFILING_INTERNALS.md`).
 //! 2. Post-stratification to the exact counters: every call passes the probe, so calls and bytes of every size class
 //!    are known exactly, and the samples of a class are scaled to them ([`strata`], [`calibration`]). The totals of the
 //!    picture are then exact, and what is left to chance is how they divide.
 //!
-//! Variances are sums over samples, so that every node of a tree can have one; [`interval`] makes 95 % intervals of them
-//! that hold from no sample at all to millions. [`compare`] has shares and differences.
+//! Variances are sums over samples, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
+//! them that hold from no sample at all to millions. [`compare`] has shares and differences.
 //!
 //! # Lost samples
 //!
 //! A sample that found the ring buffer full is counted but gone. With n samples kept of n + l, each allocation's
 //! probability is p n / (n + l): samples are taken to be lost at random. Post-stratification does not need that between
-//! classes, since each class is scaled to its own exact total; within a class it still does. Losses come in bursts, and a site that
-//! allocates only in bursts is then underestimated at its neighbours' gain: no interval shows that, which is why losses
-//! are printed.
+//! classes, since each class is scaled to its own exact total; within a class it still does. Losses come in bursts, and
+//! a site that allocates only in bursts is then underestimated at its neighbours' gain: no interval shows that, which
+//! is why losses are printed. (Without exact counters, intervals of large parts are wider than they need be: that the
+//! total number of samples is known is not made use of.)
 
 pub mod calibration;
 pub mod compare;

@@ -47,7 +47,7 @@ pub fn chi_squared(tail: Tail, freedom: f64) -> f64 {
         if !(next > below && next < above) {
             next = if above.is_finite() { f64::midpoint(below, above) } else { 2.0 * x };
         }
-        if (next - x).abs() <= 1e-10 * x {
+        if (next - x).abs() <= 1e-7 * x {
             return 2.0 * next;
         }
         x = next;

@@ -1,14 +1,15 @@
 //! Which samples are scaled together to which exact totals.
 //!
-//! A *cell* is one size class of one probed function: the grain of the exact counters. Cells that must expect few samples
-//! are collapsed with their neighbours in size until a *stratum* can expect enough of them for the ratio of exact to
-//! estimated to be steady (Särndal, Swensson and Wretman 1992, section 7.6: about 20 in each group). What is expected
-//! follows from the exact counters alone. To go by the samples that came would be to treat unlucky cells otherwise than lucky ones: a bias.
+//! A *cell* is one size class of one probed function: the grain of the exact counters. Cells that must expect few
+//! samples are collapsed with their neighbours in size until a *stratum* can expect enough of them for the ratio of
+//! exact to estimated to be steady: 20, a rule of thumb of survey practice, confirmed by the simulations in
+//! `coverage_tests`. What is expected follows from the exact counters alone. To go by the samples that came would be to
+//! treat unlucky cells otherwise than lucky ones: a bias.
 //!
-//! * A cell that can expect enough is a stratum. Sizes in it differ by less than a factor of 2, so its blocks have nearly
-//!   the same weight, and scaling them all alike loses nothing.
-//! * Cells that expect fewer are taken together in order of size. What is left of them before a cell that expects enough
-//!   joins the stratum below, whose blocks are the less certain ones, or, where there is none, the one above.
+//! * A cell that can expect enough is a stratum. Sizes in it differ by less than a factor of 2, so its blocks have
+//!   nearly the same weight, and scaling them all alike loses nothing.
+//! * Cells that expect fewer are taken together in order of size. What is left of them before a cell that expects
+//!   enough joins the stratum below, whose blocks are the less certain ones, or, where there is none, the one above.
 //! * A cell that expects enough but has no sample at all was not missed by chance (e^-20): all its samples were lost,
 //!   say. Nothing is known about who made its calls, and they are *unattributed*: shown as such, and part of the total.
 //!   So are calls for 0 bytes, which cannot be sampled.
@@ -18,7 +19,8 @@
 use super::inclusion::probability;
 use super::measure::{Exact, Measure};
 
-/// Effective samples that a stratum should expect: Y²/V, the number of samples of equal weight that would be as precise.
+/// Effective samples that a stratum should expect: Y²/V, the number of samples of equal weight that would be as
+/// precise.
 const ENOUGH: f64 = 20.0;
 
 /// One size class of one probed function.

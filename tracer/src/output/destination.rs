@@ -1,8 +1,8 @@
 //! Where output goes: files that appear complete or not at all, or stdout.
 //!
-//! tracer runs as root and writes into folders of others. A file is made under a random name that nobody can have put there before
-//! (`O_EXCL`, which follows no link), filled, given to the caller, and renamed at the end. A rename replaces a symbolic link
-//! and does not follow it; without `--force` it does not replace anything.
+//! tracer runs as root and writes into folders of others. A file is made under a random name that nobody can have put
+//! there before (`O_EXCL`, which follows no link), filled, given to the caller, and renamed at the end. A rename
+//! replaces a symbolic link and does not follow it; without `--force` it does not replace anything.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -47,7 +47,7 @@ pub struct Error {
 pub enum Reason {
     /// The name ends in nothing that names a format.
     #[error(
-        "what format is this? Names of outputs end in .svg, .pb.gz, .folded or .json; `-` writes folded stacks to stdout"
+        "its ending names no format; outputs end in .svg, .pb.gz, .folded or .json, and `-` writes folded stacks to stdout"
     )]
     UnknownEnding,
     /// It is there already.
@@ -99,8 +99,8 @@ impl Destination {
         }
     }
 
-    /// Makes sure that it can be written, and reserves space for it: done before recording, it spares a recording whose end
-    /// is "no such folder". `force` allows to replace a file.
+    /// Makes sure that it can be written. Done before recording, it spares a recording whose end is "no such folder".
+    /// `force` allows to replace a file.
     ///
     /// # Errors
     /// See [`Reason`].

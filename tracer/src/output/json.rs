@@ -15,8 +15,9 @@
 //!            both are null for the root; kind is "function", "truncated" or "unattributed"
 //! ```
 //!
-//! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and its
-//! 95 % interval. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers are there.
+//! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and
+//! its 95 % interval. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers
+//! are there.
 
 use std::io::{self, Write};
 

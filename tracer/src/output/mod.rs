@@ -52,15 +52,19 @@ impl Format {
     }
 }
 
-/// Writes a recording to each output. An output either becomes complete or leaves no file.
+/// Writes a recording to each output. `profile` is the recording's. An output either becomes complete or leaves no
+/// file.
 ///
 /// # Errors
 /// The first output that cannot be written. Those before it are there.
-pub fn render(recording: &Recording, outputs: Vec<Output>) -> Result<Vec<Written>, destination::Error> {
-    let profile = Profile::new(recording);
+pub fn render(
+    recording: &Recording,
+    profile: &Profile,
+    outputs: Vec<Output>,
+) -> Result<Vec<Written>, destination::Error> {
     let write = |mut output: Output| {
         let format = output.format();
-        output.fill(|out| format.write(recording, &profile, out))?;
+        output.fill(|out| format.write(recording, profile, out))?;
         output.commit()
     };
     outputs.into_iter().map(write).collect()

@@ -93,17 +93,17 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let losses = &recording.about.losses;
     let lost = [
-        (losses.ring_full, "samples found the buffer full (their bytes are in the exact totals)"),
-        (losses.scratch_busy, "samples found no scratch space (their bytes are in the exact totals)"),
-        (losses.undecodable, "records could not be decoded"),
-        (losses.events, "process events found the buffer full: stacks may be truncated after them"),
-        (losses.processes, "processes were too many to follow"),
-        (losses.mappings, "mappings were too many for one process: stacks through them are truncated"),
-        (losses.tables, "modules had no room for their unwind tables: stacks through them are truncated"),
+        (losses.ring_full, "sample", "the buffer was full (its bytes are in the exact totals)"),
+        (losses.scratch_busy, "sample", "there was no scratch space (its bytes are in the exact totals)"),
+        (losses.undecodable, "record", "it could not be decoded"),
+        (losses.events, "process event", "the buffer was full: stacks may be truncated after it"),
+        (losses.processes, "process", "there were too many to follow"),
+        (losses.mappings, "mapping", "its process has too many: stacks through it are truncated"),
+        (losses.tables, "unwind table", "memory for tables was used up: stacks through its module are truncated"),
     ];
     let mut label = "lost      ";
-    for (number, what) in lost.into_iter().filter(|(number, _)| *number > 0) {
-        writeln!(out, "{label}{} {what}", count(number))?;
+    for (number, what, why) in lost.into_iter().filter(|(number, ..)| *number > 0) {
+        writeln!(out, "{label}{} x {what}: {why}", count(number))?;
         label = "          ";
     }
     if label == "lost      " {

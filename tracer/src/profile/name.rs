@@ -153,8 +153,8 @@ impl Names {
 /// Text that cannot do harm where it is shown.
 ///
 /// Characters that control a terminal, change the direction of writing, are invisible or have no place in XML become
-/// U+FFFD; blanks of all kinds become spaces, and none at the ends; what is empty says so; what is too long is cut; what
-/// ends in the mark of inlined calls loses it.
+/// U+FFFD; blanks of all kinds become spaces, and none at the ends; what is empty says so; what is too long is cut;
+/// what ends in the mark of inlined calls loses it.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if text.is_empty() {

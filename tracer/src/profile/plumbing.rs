@@ -81,7 +81,8 @@ fn namespace(name: &str) -> &str {
             inner = rest;
         }
         let (own, after) = inner.split_at(inner.find([' ', '<', '>', ',', ']', ')', ';']).unwrap_or(inner.len()));
-        // `<T as alloc::slice::hack::ConvertVec>::to_vec` and `<u8 as ...>`: a type without a path is as good as its trait.
+        // `<T as alloc::slice::hack::ConvertVec>::to_vec` and `<u8 as ...>`: a type without a path is as good as its
+        // trait.
         return match (own.split_once("::"), after.split_once(" as ")) {
             (Some((root, _)), _) => root,
             (None, Some((_, of_trait))) => of_trait.split_once("::").map_or("", |(root, _)| root),

@@ -1,6 +1,7 @@
 //! What a run of tracer leaves: samples whose frames are named, exact counters, losses. On disk it is a pprof file.
 //!
-//! A recording is complete in itself: everything behind it works without root, without the target and on another machine.
+//! A recording is complete in itself: everything behind it works without root, without the target and on another
+//! machine.
 
 pub mod about;
 pub mod pprof;

@@ -43,10 +43,13 @@ impl ModuleSource {
     /// Tells files apart.
     ///
     /// # Errors
-    /// Where the file's status cannot be read.
+    /// Where the file's status cannot be read, and for what is no regular file: reading a device may do anything.
     pub fn identity(&self) -> std::io::Result<ModuleIdentity> {
         let Self::File(file) = self else { return Ok(ModuleIdentity::Vdso) };
         let status = file.metadata()?;
+        if !status.is_file() {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
+        }
         Ok(ModuleIdentity::File {
             device: status.dev(),
             inode: status.ino(),
@@ -111,5 +114,55 @@ fn size(identity: &ModuleIdentity) -> u64 {
     match identity {
         ModuleIdentity::File { size, .. } => *size,
         ModuleIdentity::Vdso => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn opened(path: &std::path::Path) -> (ModuleIdentity, ModuleSource) {
+        let source = ModuleSource::File(File::open(path).unwrap());
+        (source.identity().unwrap(), source)
+    }
+
+    #[test]
+    fn a_module_is_built_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = directory.path().join("copy");
+        let test = std::env::current_exe().unwrap();
+        std::fs::copy(&test, &copy).unwrap();
+
+        let mut builder = TableBuilder::default();
+        builder.build(&[opened(&test), opened(&copy), opened(&copy)]);
+        let (first, copied) = (opened(&test).0, opened(&copy).0);
+        assert_ne!(first, copied);
+        let [first_table, copied_table] =
+            [&first, &copied].map(|identity| builder.get(identity).unwrap().clone().unwrap());
+        assert_eq!(first_table, copied_table);
+
+        builder.build(&[opened(&copy)]);
+        assert!(Arc::ptr_eq(&copied_table, builder.get(&copied).unwrap().as_ref().unwrap()));
+        builder.retain(|identity| *identity == first);
+        assert!(builder.get(&copied).is_none() && builder.get(&first).is_some());
+    }
+
+    #[test]
+    fn a_changed_file_is_another_module() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let (before, source) = opened(file.path());
+        let mut builder = TableBuilder::default();
+        builder.build(&[(before, source)]);
+        assert!(matches!(builder.get(&before), Some(Err(error)) if matches!(**error, BuildError::Elf(_))));
+        file.write_all(b"changed").unwrap();
+        assert_ne!(opened(file.path()).0, before);
+    }
+
+    #[test]
+    fn devices_are_not_read() {
+        let source = ModuleSource::File(File::open("/dev/zero").unwrap());
+        assert_eq!(source.identity().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
 }

@@ -13,6 +13,8 @@ pub struct Coverage {
     pub with_rule: u64,
     /// Described in a form that the walk does not know.
     pub unsupported: u64,
+    /// Not described, but unwound by frame pointer.
+    pub frame_pointer: u64,
     /// Not described.
     pub no_info: u64,
     /// Unwind entries that could not be read at all.
@@ -53,6 +55,18 @@ impl<'t> Tally<'t> {
     pub(super) fn finish(self) -> Coverage {
         let Coverage { text, with_rule, unsupported, .. } = self.counted;
         Coverage { no_info: text - with_rule - unsupported, ..self.counted }
+    }
+}
+
+impl Coverage {
+    /// Counts text that is not described but lies in `frame_pointer`. Both lists are sorted and disjoint.
+    pub(super) fn with_frame_pointer(self, code: &[Range<u64>], frame_pointer: &[Range<u64>]) -> Self {
+        let mut tally = Tally::new(code);
+        for range in frame_pointer {
+            tally.add(range.clone(), RuleKind::Rbp as u8);
+        }
+        let bytes = tally.counted.with_rule.min(self.no_info);
+        Self { frame_pointer: bytes, no_info: self.no_info - bytes, ..self }
     }
 }
 

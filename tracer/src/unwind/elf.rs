@@ -110,7 +110,8 @@ impl<'a, 'b, R: ReadRef<'a>> Image<'a, 'b, R> {
                 b".got" => bases = bases.set_got(section.sh_addr(LE)),
                 b".eh_frame" => eh_frame = Some(section),
                 b".debug_frame" => debug_frame = Some(section),
-                b".gopclntab" | b".data.rel.ro.gopclntab" => self.go = true,
+                // The first is in every Go program, but a linker other than Go's joins it with others.
+                b".gopclntab" | b".go.buildinfo" | b".note.go.buildid" => self.go = true,
                 _ => {}
             }
         }
@@ -166,6 +167,7 @@ impl<'a, 'b, R: ReadRef<'a>> Image<'a, 'b, R> {
     }
 
     /// Calls `found` with the name and the address range of every function symbol whose first address satisfies `wanted`.
+    /// The range is empty where the symbol has no size, as is usual in assembly.
     pub(super) fn function_symbols(&self, wanted: impl Fn(u64) -> bool, mut found: impl FnMut(&[u8], Range<u64>)) {
         let table = |kind| self.sections.iter().find(|section| section.sh_type(LE) == kind);
         let Some(section) = table(elf::SHT_SYMTAB).or_else(|| table(elf::SHT_DYNSYM)) else { return };
@@ -176,7 +178,7 @@ impl<'a, 'b, R: ReadRef<'a>> Image<'a, 'b, R> {
         let Some(strings) = self.sections.get(section.sh_link(LE) as usize) else { return };
         let Ok(Some(strings)) = strings.strings(LE, self.data) else { return };
         let symbols = symbols.iter().filter(|symbol| {
-            symbol.st_type() == elf::STT_FUNC && symbol.st_size(LE) > 0 && wanted(symbol.st_value(LE))
+            symbol.st_type() == elf::STT_FUNC && symbol.st_shndx(LE) != elf::SHN_UNDEF && wanted(symbol.st_value(LE))
         });
         for symbol in symbols.take(MAX_NAMES) {
             let start = symbol.st_value(LE);

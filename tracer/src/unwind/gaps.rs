@@ -50,7 +50,9 @@ impl KnownCode {
     ///   musl's `__libc_start_main`, musl's `_start_c` and `libc_start_main_stage2`. A stack that ends there lacks at most
     ///   those frames.
     /// - `main` of a program: rustc generates it without unwind information under `panic = "abort"`.
-    /// - musl's `__clone` calls a new thread's first function on a stack of its own; in the calling thread it calls nothing.
+    /// - musl's `__clone` calls a new thread's first function, `start`, on a stack of its own; in the calling thread it calls
+    ///   nothing. (A program linked to musl dynamically has no symbols for these. Its threads' stacks end without
+    ///   information.)
     /// - V8's builtins (Node.js, Chrome) are compiled by V8 itself, which always keeps frame pointers. They are one stretch of
     ///   text, known by their symbols.
     /// - The Go code of a Go program, which always keeps frame pointers: the widest gap.
@@ -66,21 +68,38 @@ impl KnownCode {
         if let Some((start, gap)) = image.entry.and_then(gap_of) {
             known.outermost.push(start..gap.end.min(start.saturating_add(ENTRY_BYTES)));
         }
+        let (mut functions, mut musl_threads, mut musl) = (Vec::new(), Vec::new(), false);
         let wanted = |address| gap_of(address).is_some();
         image.function_symbols(wanted, |name, range| {
             let Some((start, gap)) = gap_of(range.start) else { return };
-            let outermost = match name {
-                b"_start" | b"_start_c" | b"__libc_start_main" | b"libc_start_main_stage2" | b"__clone" => true,
-                b"main" => image.entry.is_some(),
-                _ => false,
-            };
-            if outermost {
-                let size = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
-                known.outermost.push(start..gap.end.min(start.saturating_add(size)));
-            } else if name.starts_with(b"Builtins_") && known.frame_pointer.last() != Some(gap) {
-                known.frame_pointer.push(gap.clone());
+            functions.push(start);
+            let size = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
+            let function = start..gap.end.min(start.saturating_add(size));
+            match name {
+                b"_start" | b"_start_c" | b"__libc_start_main" | b"libc_start_main_stage2" => {
+                    known.outermost.push(function)
+                }
+                b"main" if image.entry.is_some() => known.outermost.push(function),
+                b"__clone" => {
+                    musl = true;
+                    known.outermost.push(function);
+                }
+                b"start" | b"start_c11" => musl_threads.push(function),
+                name if name.starts_with(b"Builtins_") && known.frame_pointer.last() != Some(gap) => {
+                    known.frame_pointer.push(gap.clone());
+                }
+                _ => {}
             }
         });
+        if musl {
+            known.outermost.append(&mut musl_threads);
+        }
+        functions.sort_unstable();
+        for function in known.outermost.iter_mut().filter(|function| function.start >= function.end) {
+            let next = functions.get(functions.partition_point(|&start| start <= function.start));
+            let gap_end = gap_of(base + u64::from(function.start)).map_or(function.start, |(_, gap)| gap.end);
+            function.end = next.map_or(gap_end, |&next| next.min(gap_end));
+        }
         if image.go {
             known.frame_pointer.extend(gaps.iter().max_by_key(|gap| gap.end - gap.start).cloned());
         }

@@ -50,10 +50,11 @@ impl ModuleTable {
             debug_frame: debug_frame.as_debug_frame(),
             debug_frame_bases: debug_frame.bases.clone(),
         };
-        let (spans, unreadable_entries) = sections.spans(base, &image.text);
+        let (mut spans, unreadable_entries) = sections.spans(base, &image.text);
+        drop_musl_clone(&image, base, &mut spans);
         if spans.is_empty() {
             let text = image.code.iter().map(|range| range.end - range.start).sum();
-            let coverage = Coverage { text, no_info: text, unreadable_entries, ..Coverage::default() };
+            let coverage = Coverage { text, frame_pointer: text, unreadable_entries, ..Coverage::default() };
             return Ok(Self { frame_pointer: page_ranges(&image.text), coverage, ..Self::default() });
         }
         let chunks = sections.evaluate(base, &spans).ok_or(BuildError::TooManyRows)?;
@@ -77,10 +78,12 @@ impl ModuleTable {
         gaps.for_each(|gap| assembly.gap(gap));
 
         let (pages, rows, coverage) = assembly.writer.finish(end, &assembly.rules);
+        let address = |offset: u32| base + u64::from(offset);
+        let frame_pointer = known.frame_pointer.iter().map(|gap| address(gap.start)..address(gap.end));
+        let frame_pointer: Vec<_> = frame_pointer.collect();
+        let coverage = coverage.with_frame_pointer(&image.code, &frame_pointer);
         let coverage = Coverage { unreadable_entries, rows_without_rule: assembly.rows_without_rule, ..coverage };
         let rules = assembly.rules.into_vec();
-        let address = |offset: u32| base + u64::from(offset);
-        let frame_pointer = known.frame_pointer.iter().map(|gap| address(gap.start)..address(gap.end)).collect();
         Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, coverage })
     }
 }
@@ -93,6 +96,29 @@ impl Sections<'_> {
         let mut entries = Entries::new(&self.debug_frame, &self.debug_frame_bases);
         let (debug_spans, debug_unreadable) = entries.spans(Source::DebugFrame, base, text);
         (filled(disjoint(spans), &disjoint(debug_spans)), unreadable + debug_unreadable)
+    }
+}
+
+/// musl generates its `.debug_frame` from the instructions, so it describes `__clone` as if a thread's first function
+/// returned into the caller of `clone`. Without the entry it counts as what it is: see [`KnownCode::find`].
+fn drop_musl_clone<'a, R: ReadRef<'a>>(image: &Image<'a, '_, R>, base: u64, spans: &mut Vec<Span>) {
+    let entry = |address: u64| {
+        let offset = u32::try_from(address.checked_sub(base)?).ok()?;
+        let index = spans.binary_search_by_key(&offset, |span| span.start).ok()?;
+        (spans[index].source == Source::DebugFrame).then_some(index)
+    };
+    if spans.iter().all(|span| span.source == Source::EhFrame) {
+        return;
+    }
+    let mut clone = None;
+    let wanted = |address| entry(address).is_some();
+    image.function_symbols(wanted, |name, range| {
+        if name == b"__clone" {
+            clone = entry(range.start);
+        }
+    });
+    if let Some(index) = clone {
+        spans.remove(index);
     }
 }
 

@@ -63,7 +63,7 @@ pub fn recording() -> Recording {
             let mut position = 0.0;
             loop {
                 position += (random.unit().ln() / (-p).ln_1p()).floor();
-                if !(position < count as f64) {
+                if position >= count as f64 {
                     break;
                 }
                 position += 1.0;

@@ -1,5 +1,5 @@
-//! jemalloc, with the C library's names or with a prefix (`_rjem_`: Rust's tikv-jemalloc-sys; `je_`: macOS, Android and
-//! many builds). Its C functions do not call each other (machine code of Debian's 5.3.0).
+//! jemalloc, with the C library's names or with a prefix (`_rjem_`: Rust's tikv-jemalloc-sys; `je_`: a common
+//! choice). Its C functions do not call each other (machine code of Debian's 5.3.0).
 //!
 //! `xallocx` is left out: it tries to grow a block in place, and its caller allocates anew where that fails.
 

@@ -13,8 +13,8 @@ const MAX_KEY: usize = 200;
 /// Widths are exact in JavaScript's numbers up to here.
 const MAX_WIDTH: f64 = (1u64 << 52) as f64;
 
-/// Stands on the root for stacks that are too narrow to be drawn at all: inferno has no place for a stack without frames.
-/// No name has this invisible character at its end.
+/// Stands on the root for stacks that are too narrow to be drawn at all: inferno has no place for a stack without
+/// frames. No name has this invisible character at its end.
 const OTHER: &str = "[other]\u{2063}";
 
 /// The picture's geometry. Widths are bytes, unless these are too many.
@@ -102,8 +102,8 @@ impl Layout {
         Self { width, drawn: drawn.into_iter().map(|(_, _, drawn)| drawn).collect(), parts }
     }
 
-    /// The name by which inferno knows a frame, and which it draws. Lines part frames by `;` and end with a number behind
-    /// a blank, so names have neither.
+    /// The name by which inferno knows a frame, and which it draws. Lines part frames by `;` and end with a number
+    /// behind a blank, so names have neither.
     pub fn key(&self, profile: &Profile, frame: Frame) -> String {
         let name = profile.names.folded(frame);
         let mut key: String = name.chars().take(MAX_KEY).map(|c| if c == ' ' { '\u{a0}' } else { c }).collect();

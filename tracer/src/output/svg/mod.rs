@@ -1,8 +1,8 @@
 //! The flame graph: an SVG with a search, a zoom, and the error of every frame in its tooltip.
 //!
 //! inferno draws it. inferno builds its own tree from folded lines and knows one number for each frame, so tracer
-//! prepares the lines such that inferno's tree is tracer's ([`layout`]), and puts its own tooltips in the
-//! places of inferno's while the picture is being written ([`tooltips`]).
+//! prepares the lines such that inferno's tree is tracer's (`layout`), and puts its own tooltips in the
+//! places of inferno's while the picture is being written (`tooltips`).
 
 pub(super) mod heading;
 mod layout;

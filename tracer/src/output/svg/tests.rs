@@ -77,7 +77,8 @@ fn the_same_function_in_two_places_has_two_tooltips() {
     assert!(of_f[1].0.starts_with("f (1,000 B, 25.0 %"), "{}", of_f[1].0);
 }
 
-/// Names that mean something to inferno: separators, counts, comments, annotations; and names that only differ in these.
+/// Names that mean something to inferno: separators, counts, comments, annotations; and names that only differ in
+/// these.
 #[test]
 fn hostile_names_are_just_names() {
     let names = [

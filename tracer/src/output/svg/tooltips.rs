@@ -1,9 +1,9 @@
 //! Puts tracer's tooltips into the picture as inferno writes it.
 //!
-//! inferno can be told a tooltip for each function name, but not for each frame. It writes frames in a fixed order: as they end,
-//! from left to right, and callers before callees. That is the order of [`Layout::drawn`]; and since inferno's own tooltip says
-//! how wide the frame is, each is checked before it is replaced. Should inferno ever change its order, there will be no
-//! picture rather than a wrong one.
+//! inferno can be told a tooltip for each function name, but not for each frame. It writes frames in a fixed order: as
+//! they end, from left to right, and callers before callees. That is the order of `Layout::drawn`; and since
+//! inferno's own tooltip says how wide the frame is, each is checked before it is replaced. Should inferno ever change
+//! its order, there will be no picture rather than a wrong one.
 
 use std::io::{self, Write};
 

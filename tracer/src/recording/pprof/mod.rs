@@ -24,6 +24,7 @@
 mod envelope;
 mod proto;
 mod read;
+mod tables;
 mod wire;
 mod write;
 

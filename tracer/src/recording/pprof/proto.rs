@@ -1,5 +1,5 @@
-//! The messages of `profile.proto`, by hand: there are seven of them and they have been the same since 2016. Strings are
-//! indices into the profile's string table; ids begin at 1. The profile itself is written and read field by field.
+//! The messages of `profile.proto`, by hand: there are seven of them and they have been the same since 2016. Strings
+//! are indices into the profile's string table; ids begin at 1. The profile itself is written and read field by field.
 
 use prost::Message;
 

@@ -1,5 +1,5 @@
-//! The fields of a protobuf message, one after the other, without building the message: a profile of many small messages
-//! would take many times its size in memory.
+//! The fields of a protobuf message, one after the other, without building the message: a profile of many small
+//! messages would take many times its size in memory.
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 

@@ -268,8 +268,9 @@ impl Strings {
     }
 }
 
-/// Rounds a value and carries what is left over to the next one, so that the sum is off by half at most. Rounding each for itself is
-/// biased: a block as large as the interval stands for 1.58 objects, and a thousand of them for 2000 instead of 1582.
+/// Rounds a value and carries what is left over to the next one, so that the sum is off by half at most. Rounding each
+/// for itself is biased: a block as large as the interval stands for 1.58 objects, and a thousand of them for 2000
+/// instead of 1582.
 fn round(value: f64, carry: &mut f64) -> i64 {
     let due = value + *carry;
     let rounded = due.round().max(0.0);

@@ -154,7 +154,8 @@ fn compare_bytes(name: &str, bytes: &[u8]) -> (Agreement, ModuleTable) {
 fn compare_file(path: &Path) -> Agreement {
     let (agreement, _) = compare_bytes(&path.display().to_string(), &std::fs::read(path).unwrap());
     assert!(agreement.addresses > 0, "{agreement:?}");
-    assert!((agreement.unsupported + agreement.missed) * 100 <= agreement.addresses, "{agreement:?}");
+    // Hand-written assembly (of cryptography) has the most.
+    assert!((agreement.unsupported + agreement.missed) * 50 <= agreement.addresses, "{agreement:?}");
     agreement
 }
 
@@ -211,4 +212,13 @@ fn vdso() {
     let Some(image) = crate::unwind::vdso::image() else { return println!("skipped: no vdso") };
     let (agreement, _) = compare_bytes("[vdso]", &image);
     assert!(agreement.addresses > 0 && agreement.unsupported + agreement.missed == 0, "{agreement:?}");
+}
+
+/// `TRACER_FILES=/path:/path cargo test --release -p tracer agreement -- --ignored --nocapture`
+#[test]
+#[ignore = "compares the files named in TRACER_FILES"]
+fn named_files() {
+    for path in std::env::var("TRACER_FILES").unwrap().split(':') {
+        compare_file(Path::new(path));
+    }
 }

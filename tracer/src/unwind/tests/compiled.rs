@@ -193,7 +193,7 @@ fn signal_frames() {
 #[test]
 fn linkage_table() {
     let call = ".text\n.globl caller\ncaller:\n.cfi_startproc\ncall elsewhere@PLT\nret\n.cfi_endproc\n";
-    let linked = Linked::library(call, &["-Wl,-z,lazy", "-Wl,-z,noibtplt"]);
+    let linked = Linked::library(call, &["-Wl,-z,lazy"]);
     let plt = linked.section(".plt");
     let at = |offset| linked.table.lookup(plt + offset).unwrap();
     assert_eq!(at(16), rule(RuleKind::Plt, RBP_SAME, 0, 11));
@@ -253,6 +253,27 @@ fn outermost_functions_without_information() {
 }
 
 #[test]
+fn outermost_functions_of_musl() {
+    let threads = bare(&["__clone", "other", "start"]);
+    // Assembly gives no size: the function goes on to the next one.
+    let unsized_clone = threads.replace(".size __clone, 32\n", "");
+    assert_ne!(threads, unsized_clone);
+    for source in [threads.clone(), unsized_clone] {
+        let linked = Linked::library(&source, &[]);
+        let kinds =
+            |symbol: &str| [0, 31].map(|offset| linked.table.lookup(linked.address(symbol) + offset).unwrap().kind);
+        assert_eq!([kinds("__clone"), kinds("other"), kinds("start")], [[END; 2], [NO_INFO; 2], [END; 2]]);
+    }
+    // Its .debug_frame describes __clone, wrongly.
+    let described = function("__clone", ".cfi_def_cfa_offset 0") + &function("start", "");
+    let linked = Linked::library(&format!(".cfi_sections .debug_frame\n{described}"), &[]);
+    assert_eq!([linked.kind("__clone"), linked.kind("start")], [END, RuleKind::Rsp as u8]);
+
+    let elsewhere = Linked::library(&threads.replace("__clone", "clone2"), &[]);
+    assert_eq!(elsewhere.kind("start"), NO_INFO);
+}
+
+#[test]
 fn debug_frame_alone_and_beside_eh_frame() {
     // Many, so that the linker finds compression worth while.
     let many: String =
@@ -297,7 +318,7 @@ fn without_information_all_text_goes_by_frame_pointer() {
     assert_eq!(linked.table.lookup(text), None);
     let mapping = text & !(PAGE_SIZE - 1)..(text & !(PAGE_SIZE - 1)) + 2 * PAGE_SIZE;
     assert_eq!(linked.table.pieces(mapping.clone()), [(mapping, MappingKind::FramePointer)]);
-    assert_eq!((linked.table.coverage().text, linked.table.coverage().no_info), (5000, 5000));
+    assert_eq!((linked.table.coverage().text, linked.table.coverage().frame_pointer), (5000, 5000));
 }
 
 #[test]
@@ -310,7 +331,7 @@ fn run_times_that_keep_frame_pointers() {
         &function("after", ""),
     ]
     .concat();
-    let go = Linked::library(&format!("{code}\n.section .gopclntab, \"a\"\n.quad 1\n"), &[]);
+    let go = Linked::library(&format!("{code}\n.section .go.buildinfo, \"aw\"\n.quad 1\n"), &[]);
     let v8 = "\n.globl Builtins_Abort\n.type Builtins_Abort, @function\n.set Builtins_Abort, runtime + 64\n.size Builtins_Abort, 64\n";
     let v8 = Linked::library(&(code.clone() + v8), &[]);
     for linked in [go, v8] {
@@ -329,6 +350,8 @@ fn run_times_that_keep_frame_pointers() {
         );
         assert_eq!(linked.table.pieces(end..end + PAGE_SIZE), []);
         assert_eq!(linked.kind("bare"), NO_INFO);
+        let coverage = linked.table.coverage();
+        assert_eq!((coverage.frame_pointer, coverage.no_info), (8160, 96));
     }
     let c = Linked::library(&code, &[]);
     assert_eq!(c.table.frame_pointer_text(), []);

@@ -65,6 +65,17 @@ fn glibc() {
     assert_eq!(reason(&plan.skipped, "reallocarray"), &SkipReason::HandsOn { to: "realloc".to_owned(), all: true });
     assert_eq!(reason(&plan.skipped, "_Znwm"), &SkipReason::HandsOn { to: "malloc".to_owned(), all: true });
     assert!(plan.probes.iter().all(|probe| probe.placement.fallback.is_none()), "{plan}");
+    let text = plan.to_string();
+    for line in [
+        "/usr/lib/x86_64-linux-gnu/libc.so.6",
+        "  probe malloc (glibc): +0 push %r12, emulated; also called __libc_malloc",
+        "  probe realloc (glibc): +0 push %r15, emulated; calls with a null pointer are counted in malloc; \
+         also called __libc_realloc",
+        "  skip  reallocarray (glibc): every call goes on to realloc, which counts it",
+        "  skip  mmap (mmap): mappings, not asked for",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
 }
 
 #[test]
