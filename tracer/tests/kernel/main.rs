@@ -1,10 +1,6 @@
 //! tracer against the running kernel. Needs root; each test says why it is skipped where that is missing.
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine. With `--nocapture` they show what they measured.
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and shows what it measured"
-)]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
 mod comparison;
 mod coverage;
