@@ -153,7 +153,7 @@ impl Processes {
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
         let value = self.process_value(&scan.mappings, changes);
-        match maps.processes.insert(process, &*value, 0) {
+        match maps.processes.insert(process, *value, 0) {
             Ok(()) => Ok(()),
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
                 self.lost.processes += 1;
