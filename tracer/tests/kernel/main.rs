@@ -14,5 +14,6 @@ mod names;
 mod overflow;
 mod programs;
 mod recording;
+mod return_probe;
 mod sigkill;
 mod truth;
