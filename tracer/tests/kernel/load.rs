@@ -3,8 +3,11 @@
 use tracer::probe::programs::{Options, Programs};
 use tracer_ebpf::abi::settings::Settings;
 
+use crate::recording::alone;
+
 #[test]
 fn programs_load_and_attach() {
+    let Some(_guard) = alone() else { return };
     let settings = Settings {
         interval: 1 << 19,
         max_frames: 128,
