@@ -2,3 +2,4 @@
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine.
 
 mod load;
+mod matrix;
