@@ -9,7 +9,7 @@ pub mod program;
 
 use std::{path::Path, process::Command};
 
-use comparison::{Stacks, check};
+use comparison::{Special, check};
 use program::compile_c;
 
 /// A command for a program with a number of rounds.
@@ -25,7 +25,7 @@ fn rounds(program: &Path) -> impl Fn(u32) -> Command {
 fn check_preloaded(library: &str, c: &Path) {
     let cpp = compile_c("kinds-cpp", "g++", &["-std=c++17", "kinds.cpp"]);
     for program in [c, &cpp] {
-        check(Stacks::Whole, |number| {
+        check(Special::Nothing, |number| {
             let mut command = rounds(program)(number);
             command.env("LD_PRELOAD", library);
             command
@@ -35,33 +35,33 @@ fn check_preloaded(library: &str, c: &Path) {
 
 #[test]
 fn glibc() {
-    check(Stacks::Whole, rounds(&compile_c("kinds", "gcc", &["kinds.c"])));
+    check(Special::Nothing, rounds(&compile_c("kinds", "gcc", &["kinds.c"])));
 }
 
 #[test]
 fn glibc_static() {
-    check(Stacks::Whole, rounds(&compile_c("kinds-static", "gcc", &["-static", "kinds.c"])));
+    check(Special::Nothing, rounds(&compile_c("kinds-static", "gcc", &["-static", "kinds.c"])));
 }
 
 #[test]
 fn glibc_cpp() {
-    check(Stacks::Whole, rounds(&compile_c("kinds-cpp", "g++", &["-std=c++17", "kinds.cpp"])));
+    check(Special::Nothing, rounds(&compile_c("kinds-cpp", "g++", &["-std=c++17", "kinds.cpp"])));
 }
 
 #[test]
 fn glibc_cpp_static() {
-    check(Stacks::Whole, rounds(&compile_c("kinds-cpp-static", "g++", &["-std=c++17", "-static", "kinds.cpp"])));
+    check(Special::Nothing, rounds(&compile_c("kinds-cpp-static", "g++", &["-std=c++17", "-static", "kinds.cpp"])));
 }
 
 // Debian's musl has no unwind information: where it calls itself the stack ends.
 #[test]
 fn musl() {
-    check(Stacks::MayEndEarly, rounds(&compile_c("kinds-musl", "musl-gcc", &["kinds.c"])));
+    check(Special::StacksMayEndEarly, rounds(&compile_c("kinds-musl", "musl-gcc", &["kinds.c"])));
 }
 
 #[test]
 fn musl_static() {
-    check(Stacks::MayEndEarly, rounds(&compile_c("kinds-musl-static", "musl-gcc", &["-static", "kinds.c"])));
+    check(Special::StacksMayEndEarly, rounds(&compile_c("kinds-musl-static", "musl-gcc", &["-static", "kinds.c"])));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Stacks, check,
+    Special, check,
 
 
     command::Tracer,
@@ -31,17 +31,17 @@ fn rust(name: &str, arguments: &[&str]) -> PathBuf {
 
 #[test]
 fn rust_system() {
-    check(Stacks::Whole, rounds(&rust("rust-system", &[])));
+    check(Special::Nothing, rounds(&rust("rust-system", &[])));
 }
 
 #[test]
 fn rust_jemalloc() {
-    check(Stacks::Whole, rounds(&rust("rust-jemalloc", &["--features", "jemalloc"])));
+    check(Special::Nothing, rounds(&rust("rust-jemalloc", &["--features", "jemalloc"])));
 }
 
 #[test]
 fn rust_mimalloc() {
-    check(Stacks::Whole, rounds(&rust("rust-mimalloc", &["--features", "mimalloc"])));
+    check(Special::Nothing, rounds(&rust("rust-mimalloc", &["--features", "mimalloc"])));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn rust_musl_static() {
         eprintln!("skipped: rustc has no {TARGET}; rustup target add {TARGET}. Static musl is tested in C all the same");
         return;
     }
-    check(Stacks::Whole, rounds(&rust("rust-musl", &["--target", TARGET])));
+    check(Special::Nothing, rounds(&rust("rust-musl", &["--target", TARGET])));
 }
 
 /// Go counts what its functions ask of `runtime.mallocgc`, and so does tracer. The runtime's own numbers are in other units:
@@ -64,7 +64,7 @@ fn go() {
     let program = Path::new(BUILT).join("kinds-go");
     let source = Path::new(SOURCES).join("go/main.go");
     build(Command::new("go").args(["build", "-o"]).arg(&program).arg(source).env("GOFLAGS", "-mod=mod"));
-    check(Stacks::Whole, rounds(&program));
+    check(Special::Runtime, rounds(&program));
 }
 
 /// What the interpreter asks `malloc` for. Small objects come from its own arenas, unless it is told to do without.
