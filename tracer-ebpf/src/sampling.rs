@@ -47,7 +47,7 @@ pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size
     memory.ip = registers.rip;
     memory.sp = registers.rsp;
     memory.bp = registers.rbp;
-    unwind::walk(scratch, settings, Some(cookie.displacement()));
+    unwind::walk(scratch, settings, Some(cookie.displacement() | cookie.has_saved_frame_pointer() as u64));
     submit(scratch, settings);
 }
 

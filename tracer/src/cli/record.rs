@@ -140,6 +140,10 @@ fn record(process: &Process, request: Request, quiet: bool) -> anyhow::Result<Re
         let stop = stop_signal()?;
         let mut session = Session::start(process, modules, found.probed, request)
             .map_err(|error| privileges::explain(error.into()))?;
+        if !quiet {
+            // Scripts wait for this line: from here on every allocation is counted.
+            eprintln!("recording {} ({pid}); Ctrl-C ends and writes", process.name);
+        }
         let bar = Bar::new(process, request.duration, quiet);
         let ended = session.run(process, stop, |progress| bar.show(progress)).await;
         bar.finish();

@@ -10,6 +10,7 @@ mod fork_exec;
 mod gdb;
 mod ground_truth;
 mod load;
+mod matrix;
 mod names;
 mod overflow;
 mod programs;
