@@ -265,3 +265,39 @@ fn sigkill_leaves_no_file_behind() {
     let left: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn doctor_looks_at_a_process_and_at_the_kernel() {
+    let target = Target::sleeping();
+    let output = tracer(&folder(), &format!("doctor --pid {} --json", target.pid())).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = |id: &str| {
+        let checks = report["kernel"]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(report["process"]["pid"], target.pid());
+    let probed = report["process"]["allocators"]["probed"].as_array().unwrap();
+    assert!(probed.iter().any(|function| function["function"] == "malloc"), "{probed:?}");
+    if is_root("loading BPF programs") {
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for id in ["capabilities", "bpf", "ring-buffer", "bpf-loop", "tracepoints", "programs", "uprobe-perf-event"] {
+            assert_eq!(check(id), "works", "{id}");
+        }
+    }
+}
+
+#[test]
+fn doctor_without_root_says_what_it_could_not_look_at() {
+    let folder = folder();
+    let mut command = Command::new(tracer_for_all(&folder));
+    command.arg("doctor");
+    if is_root("dropping privileges") {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("PROBLEM: CAP_SYS_ADMIN and CAP_SYS_PTRACE"), "{text}");
+    assert!(text.contains("not known: ") && text.contains("run it with sudo"), "{text}");
+}

@@ -9,8 +9,7 @@ const NEEDED: [(u32, &str); 2] = [(19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")]
 
 /// Fails where tracer lacks the capabilities to attach; `arguments` are shown in the command to type.
 pub fn check(arguments: &str) -> anyhow::Result<()> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let missing = missing(&status);
+    let missing = missing_here();
     if !missing.is_empty() {
         bail!(
             "tracing another process needs {} (uprobes, BPF, the target's memory map): run `sudo tracer {arguments}`",
@@ -18,6 +17,11 @@ pub fn check(arguments: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The needed capabilities that tracer does not have.
+pub fn missing_here() -> Vec<&'static str> {
+    missing(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
 /// The needed capabilities that a `/proc/PID/status` does not show as effective.

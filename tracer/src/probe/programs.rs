@@ -19,7 +19,7 @@ use tracer_ebpf::abi::{
 
 use super::{
     OBJECT,
-    multi::{MultiError, MultiProgram},
+    multi::{LinkKind, MultiError, MultiProgram},
     tracepoint::{Tracefs, TracepointLink},
     value::{Shard, Value},
 };
@@ -91,7 +91,7 @@ pub struct Maps {
 }
 
 /// Programs that follow what happens to processes, and where they attach.
-const TRACEPOINTS: [(&str, &str, &str); 11] = [
+pub(super) const TRACEPOINTS: [(&str, &str, &str); 11] = [
     ("munmap_enter", "syscalls", "sys_enter_munmap"),
     ("mremap_enter", "syscalls", "sys_enter_mremap"),
     ("mmap_enter", "syscalls", "sys_enter_mmap"),
@@ -112,7 +112,7 @@ impl Programs {
     /// See [`LoadError`].
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", options.ring_bytes).load(OBJECT)?;
-        let multi = MultiProgram::load(OBJECT, "allocation", |name| ebpf.map(name).and_then(map_fd));
+        let multi = MultiProgram::load(OBJECT, "allocation", LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
         let tracepoints = attach_tracepoints(&mut ebpf)?;
         let mut maps = Maps {
             settings: typed(&mut ebpf, "SETTINGS")?,
@@ -161,7 +161,7 @@ fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str)
     Ok(T::try_from(map)?)
 }
 
-fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
         Map::Array(data)
         | Map::PerCpuArray(data)
