@@ -78,11 +78,11 @@ pub extern "C" fn mprotect_enter(context: *mut c_void) -> u32 {
     0
 }
 
-/// `mmap`, `mprotect` or `mremap` has returned: where it made something executable, user space must look.
+/// `mmap`, `mprotect`, `mremap` or `munmap` has returned: where it changed what is executable, user space must look.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tracepoint")]
-pub extern "C" fn mapped_exit(context: *mut c_void) -> u32 {
-    processes::mapped_exit(context);
+pub extern "C" fn mapping_exit(context: *mut c_void) -> u32 {
+    processes::mapping_exit(context);
     0
 }
 

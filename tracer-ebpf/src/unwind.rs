@@ -18,7 +18,7 @@ use tracer_ebpf::abi::{
 
 use crate::{
     bits::{mask, ones_if_not_above},
-    maps::{PROCESSES, REMOVALS, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
+    maps::{CHANGES, PROCESSES, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
 };
 
 /// No displacement is known: the first frame is unwound by its table.
@@ -56,7 +56,7 @@ pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64
         return;
     };
     // SAFETY: the kernel keeps the value while the program runs; a counter is read once.
-    let removals = unsafe { REMOVALS.get(id) }.copied().unwrap_or(0);
+    let removals = unsafe { CHANGES.get(id) }.map_or(0, |changes| changes.removals);
     // SAFETY: as above.
     if unsafe { (*process).removals } != removals {
         memory.sample.status = WalkStatus::Stale as u32;

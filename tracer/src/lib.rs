@@ -16,3 +16,9 @@ pub mod recording;
 pub mod symbolize;
 pub mod target;
 pub mod unwind;
+
+#[cfg(test)]
+extern crate self as tracer;
+#[cfg(test)]
+#[path = "../tests/synthetic/mod.rs"]
+mod synthetic;

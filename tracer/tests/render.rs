@@ -55,8 +55,8 @@ fn mistakes_are_named_with_what_to_do() {
     for (arguments, code, message) in [
         ("", 2, "Usage: tracer"),
         ("render x.pb.gz", 2, "--output <FILE>"),
-        ("rendr x.pb.gz", 2, "similar subcommand exists: 'render'"),
-        ("render x.pb.gz -o x.png", 1, "outputs end in .svg, .pb.gz, .folded or .json"),
+        ("rendr x.pb.gz", 2, "'render'"),
+        ("render x.pb.gz -o x.png", 2, "outputs end in .svg, .pb.gz, .folded or .json"),
         ("render x.pb.gz -o there.svg", 1, "there.svg: it exists; --force replaces it"),
         ("render x.pb.gz -o no/x.svg", 1, "there is no folder no; create it first"),
         ("render missing.pb.gz -o y.svg", 1, "cannot read the recording missing.pb.gz: No such file"),

@@ -9,7 +9,12 @@ mod stages;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{PathBufValueParser, TypedValueParser as _},
+};
+
+use crate::output::Destination;
 
 /// The verb of a command line that begins with an option: `tracer --pid 1` is `tracer record --pid 1`.
 const DEFAULT_VERB: &str = "record";
@@ -57,7 +62,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()?),
+            Verb::Render(args) => render::run(args.resolve()),
         }
     }
 }
@@ -75,6 +80,14 @@ fn with_default_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
     }
     arguments
 }
+
+/// Understands an argument of `-o`; a wrong one is wrong usage.
+fn destination() -> impl clap::builder::TypedValueParser<Value = Destination> {
+    PathBufValueParser::new().try_map(|path| Destination::parse(&path).map_err(|error| error.reason))
+}
+
+#[cfg(test)]
+mod readme_tests;
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +118,15 @@ mod tests {
             ("tracer", "tracer"),
         ] {
             assert_eq!(inserted(line), expected);
+        }
+    }
+
+    #[test]
+    fn every_option_says_what_it_does() {
+        for verb in Cli::command().get_subcommands() {
+            for option in verb.get_arguments().filter(|option| option.get_id() != "help") {
+                assert!(option.get_help().is_some(), "{} {}", verb.get_name(), option.get_id());
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! `tracer record`: attach to a process, record, write.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 
@@ -16,28 +16,30 @@ use crate::{
     },
     recording::{Recording, about::Ended},
     symbolize::NameSources,
-    target::{Modules, Process},
+    target::{Modules, Process, ProcessError},
 };
 
 /// Arguments of `tracer record`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The process to trace
+    /// The process to trace, such as $(pidof server)
     #[arg(short, long, value_name = "PID")]
     pid: u32,
     /// Trace the processes that it makes from now on too. Every process that maps the same allocator is slowed down a little
     #[arg(long)]
     children: bool,
-    /// For how long, such as 30s or 2m; without it until Ctrl-C or the end of the process
+    /// For how long, such as 500ms, 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Mean bytes between samples, such as 512KiB; 1 samples every allocation; auto chooses by the rate of allocation
+    /// Mean bytes between samples, such as 512KiB: smaller is more detail and more cost. 1 samples every allocation; auto
+    /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
-    /// A file to write; its ending names the format: .svg, .pb.gz (the recording), .folded or .json. `-` writes folded stacks
-    /// to stdout. May be given more than once. Default: tracer-PID.svg, and the recording beside it
-    #[arg(short, long, value_name = "FILE")]
-    output: Vec<PathBuf>,
+    /// A file to write; its ending names the format: .svg (flame graph), .pb.gz (the recording, for `tracer render` and
+    /// pprof), .folded or .json. `-` writes folded stacks to stdout. May be given more than once. Default: tracer-PID.svg,
+    /// and the recording beside it
+    #[arg(short, long, value_name = "FILE", value_parser = super::destination())]
+    output: Vec<Destination>,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -47,13 +49,13 @@ pub struct Args {
     /// Say what each stage cost: time and memory
     #[arg(short, long)]
     verbose: bool,
-    /// Frames of a stack at most
+    /// Frames of a stack at most; the summary says when stacks were deeper
     #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_depth: u32,
-    /// Kernel memory for unwind tables at most
+    /// Kernel memory for unwind tables at most; the summary says when it was too little
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = table_bytes)]
     unwind_memory: u64,
-    /// Size of the ring buffer between kernel and tracer: a power of two
+    /// Size of the buffer between kernel and tracer, a power of two; a larger one helps when samples are lost
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = ring_bytes)]
     ring_buffer: u32,
 }
@@ -83,7 +85,7 @@ impl Args {
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self { pid, children, duration, interval, output, force, quiet, verbose, .. } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
-        let outputs = destinations(pid, &output)?;
+        let outputs = destinations(pid, output)?;
         let request = Request {
             duration,
             children,
@@ -97,10 +99,11 @@ impl Args {
 }
 
 /// What `-o` asks for. A picture alone is accompanied by the recording it was made from.
-fn destinations(pid: u32, given: &[PathBuf]) -> Result<Vec<Destination>, output::destination::Error> {
-    let default = [PathBuf::from(format!("tracer-{pid}.svg"))];
-    let given = if given.is_empty() { &default[..] } else { given };
-    let mut outputs: Vec<Destination> = given.iter().map(|path| Destination::parse(path)).collect::<Result<_, _>>()?;
+fn destinations(pid: u32, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
+    let mut outputs = given;
+    if outputs.is_empty() {
+        outputs.push(Destination::parse(Path::new(&format!("tracer-{pid}.svg")))?);
+    }
     if let [Destination::File(path, Format::Svg)] = outputs.as_slice() {
         let beside = path.with_extension("pb.gz");
         outputs.push(Destination::parse(&beside)?);
@@ -115,8 +118,12 @@ fn destinations(pid: u32, given: &[PathBuf]) -> Result<Vec<Destination>, output:
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let Settings { pid, request, outputs, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
-    privileges::check(&format!("--pid {pid}"))?;
-    let process = Process::open(pid)?;
+    // A wrong process id is wrong with sudo too: it is named first.
+    let process = Process::open(pid);
+    if matches!(process, Ok(_) | Err(ProcessError::Denied(_))) {
+        privileges::check(&format!("--pid {pid}"))?;
+    }
+    let process = process?;
     let owner = owner::from_sudo();
     let outputs: Vec<Output> = outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
     let recording = record(&process, request, quiet, stages)?;
@@ -256,8 +263,8 @@ mod tests {
     #[test]
     fn a_picture_alone_brings_its_recording() {
         let paths = |given: &[&str]| -> Vec<String> {
-            let given: Vec<PathBuf> = given.iter().map(PathBuf::from).collect();
-            let destinations = destinations(7, &given).unwrap();
+            let given = given.iter().map(|path| Destination::parse(Path::new(path)).unwrap()).collect();
+            let destinations = destinations(7, given).unwrap();
             destinations.iter().filter_map(|d| Some(d.path()?.display().to_string())).collect()
         };
         assert_eq!(paths(&[]), ["tracer-7.svg", "tracer-7.pb.gz"]);

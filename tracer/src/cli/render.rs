@@ -18,8 +18,8 @@ pub struct Args {
     recording: PathBuf,
     /// A file to write; its ending names the format: .svg, .pb.gz, .folded or .json. `-` writes folded stacks to
     /// stdout. May be given more than once
-    #[arg(short, long, value_name = "FILE", required = true)]
-    output: Vec<PathBuf>,
+    #[arg(short, long, value_name = "FILE", required = true, value_parser = super::destination())]
+    output: Vec<Destination>,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -38,13 +38,9 @@ pub struct Settings {
 
 impl Args {
     /// Gives the arguments their meaning.
-    ///
-    /// # Errors
-    /// An output whose ending names no format.
-    pub fn resolve(self) -> anyhow::Result<Settings> {
+    pub fn resolve(self) -> Settings {
         let Self { recording, output, force } = self;
-        let outputs = output.iter().map(|path| Destination::parse(path)).collect::<Result<_, _>>()?;
-        Ok(Settings { recording, outputs, force })
+        Settings { recording, outputs: output, force }
     }
 }
 

@@ -1,17 +1,15 @@
 //! Where output goes: files that appear complete or not at all, or stdout.
 //!
-//! tracer runs as root and writes into folders of others. A file is made under a random name that nobody can have put
-//! there before (`O_EXCL`, which follows no link), filled, given to the caller, and renamed at the end. A rename
-//! replaces a symbolic link and does not follow it; without `--force` it does not replace anything.
+//! tracer runs as root and writes into folders of others. A file has no name while it is filled and given to the caller
+//! ([`StagedFile`]); at the end it gets one. No symbolic link is followed, and without `--force` nothing is replaced.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use super::Format;
+use super::staged::{StagedFile, folder_of};
 
 /// Where one output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +36,6 @@ pub struct Error {
     /// The output.
     pub path: PathBuf,
     /// What went wrong.
-    #[source]
     pub reason: Reason,
 }
 
@@ -63,8 +60,8 @@ pub enum Reason {
     #[error("no permission to write to the folder {}; name a file elsewhere", .0.display())]
     NotWritable(PathBuf),
     /// Anything else: disk full, an I/O error.
-    #[error("it cannot be written")]
-    Io(#[source] io::Error),
+    #[error("it cannot be written: {0}")]
+    Io(io::Error),
 }
 
 impl Destination {
@@ -114,24 +111,16 @@ impl Destination {
             Ok(_) if !force => return Err(fail(Reason::Exists)),
             _ => {}
         }
-        let folder = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let file = tempfile::Builder::new()
-            .prefix(".tracer-")
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(0o644))
-            .tempfile_in(folder)
-            .map_err(|error| {
-                fail(match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NoFolder(folder.into()),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                        Reason::NotWritable(folder.into())
-                    }
-                    _ => Reason::Io(error),
-                })
-            })?;
+        let folder = folder_of(path);
+        let file = StagedFile::new(folder).map_err(|error| {
+            fail(match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NoFolder(folder.into()),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Reason::NotWritable(folder.into())
+                }
+                _ => Reason::Io(error),
+            })
+        })?;
         Ok(Output { destination: self, file: Some(file), force, owner })
     }
 }
@@ -140,7 +129,7 @@ impl Destination {
 #[derive(Debug)]
 pub struct Output {
     destination: Destination,
-    file: Option<NamedTempFile>,
+    file: Option<StagedFile>,
     force: bool,
     owner: Option<Owner>,
 }
@@ -170,7 +159,7 @@ impl Output {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                 result => result,
             },
-            Some(file) => write_all(file.as_file_mut(), content),
+            Some(file) => write_all(file, content),
         };
         result.map_err(|error| self.error(Reason::Io(error)))
     }
@@ -186,13 +175,12 @@ impl Output {
         let Some(path) = self.destination.path() else {
             return Ok(Written { destination: self.destination, not_owned: None });
         };
-        let not_owned = self.owner.and_then(|owner| give(file.as_file(), owner).err());
-        let placed = if self.force { file.persist(path) } else { file.persist_noclobber(path) };
-        match placed {
-            Ok(_) => Ok(Written { destination: self.destination, not_owned }),
-            Err(failed) => Err(self.error(match failed.error.kind() {
+        let not_owned = self.owner.and_then(|owner| give(file.file(), owner).err());
+        match file.place(path, self.force) {
+            Ok(()) => Ok(Written { destination: self.destination, not_owned }),
+            Err(error) => Err(self.error(match error.kind() {
                 io::ErrorKind::AlreadyExists => Reason::Exists,
-                _ => Reason::Io(failed.error),
+                _ => Reason::Io(error),
             })),
         }
     }
@@ -295,7 +283,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.json");
         let mut output = destination(&path).open(false, None).unwrap();
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         let full = output.fill(|out| {
             out.write_all(b"half")?;
             Err(io::ErrorKind::StorageFull.into())

@@ -1,10 +1,11 @@
 //! What people and programs get to see: one file a format. Formats write to the writer they are given; only
-//! [`destination`] knows of files.
+//! [`destination`] and [`staged`] know of files.
 
 pub mod destination;
 pub mod folded;
 pub mod json;
 pub mod quantity;
+pub mod staged;
 pub mod svg;
 pub mod text;
 

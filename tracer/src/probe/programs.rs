@@ -11,7 +11,12 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, StackTraceMap},
     programs::{ProgramError, TracePoint},
 };
-use tracer_ebpf::abi::{allocation::FunctionCounters, process::Process, settings::Settings, unwind::Rule};
+use tracer_ebpf::abi::{
+    allocation::FunctionCounters,
+    process::{Changes, Process},
+    settings::Settings,
+    unwind::Rule,
+};
 
 use super::{
     OBJECT,
@@ -81,21 +86,22 @@ pub struct Maps {
     pub counters: PerCpuArray<MapData, Value<FunctionCounters>>,
     pub losses: PerCpuArray<MapData, u64>,
     pub processes: HashMap<MapData, u32, Value<Process>>,
-    pub removals: HashMap<MapData, u32, u64>,
+    pub changes: HashMap<MapData, u32, Value<Changes>>,
     pub rules: Array<MapData, Value<Rule>>,
     pub shards: ArrayOfMaps<MapData, Array<MapData, Value<Shard>>>,
     pub events: Option<RingBuf<MapData>>,
 }
 
 /// Programs that follow what happens to processes, and where they attach.
-const TRACEPOINTS: [(&str, &str, &str); 10] = [
+const TRACEPOINTS: [(&str, &str, &str); 11] = [
     ("munmap_enter", "syscalls", "sys_enter_munmap"),
     ("mremap_enter", "syscalls", "sys_enter_mremap"),
     ("mmap_enter", "syscalls", "sys_enter_mmap"),
     ("mprotect_enter", "syscalls", "sys_enter_mprotect"),
-    ("mapped_exit", "syscalls", "sys_exit_mmap"),
-    ("mapped_exit", "syscalls", "sys_exit_mprotect"),
-    ("mapped_exit", "syscalls", "sys_exit_mremap"),
+    ("mapping_exit", "syscalls", "sys_exit_mmap"),
+    ("mapping_exit", "syscalls", "sys_exit_mprotect"),
+    ("mapping_exit", "syscalls", "sys_exit_mremap"),
+    ("mapping_exit", "syscalls", "sys_exit_munmap"),
     ("task_new", "task", "task_newtask"),
     ("task_exec", "sched", "sched_process_exec"),
     ("task_exit", "sched", "sched_process_exit"),
@@ -129,7 +135,7 @@ impl Programs {
             counters: typed(&mut ebpf, "COUNTERS")?,
             losses: typed(&mut ebpf, "LOSSES")?,
             processes: typed(&mut ebpf, "PROCESSES")?,
-            removals: typed(&mut ebpf, "REMOVALS")?,
+            changes: typed(&mut ebpf, "CHANGES")?,
             rules: typed(&mut ebpf, "RULES")?,
             shards: typed(&mut ebpf, "SHARDS")?,
             events: Some(typed(&mut ebpf, "EVENTS")?),

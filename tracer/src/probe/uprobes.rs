@@ -30,7 +30,7 @@ pub enum AttachError {
         /// Why not by multi link.
         multi: MultiError,
         /// Why not by perf event.
-        perf_event: ProgramError,
+        perf_event: Box<ProgramError>,
     },
     /// The object has no such program: a bug in the build.
     #[error("the BPF object has no allocation program")]
@@ -58,7 +58,7 @@ impl Programs {
             .ok_or(AttachError::NoProgram)?;
         attach_one_by_one(program, path, points, pid)
             .map(Probes::PerfEvents)
-            .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event })
+            .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event: Box::new(perf_event) })
     }
 
     /// Attaches one of the [`CALIBRATION`](super::programs::CALIBRATION) programs that were loaded, by a multi link.

@@ -2,7 +2,7 @@
 
 use crate::{
     allocators::{self, ModuleSymbols, NoAllocator, Plan, ProbePoint},
-    target::{Modules, Scan},
+    target::{MappingKind, Modules, Scan},
 };
 
 /// A probed function and the number of its module.
@@ -32,7 +32,8 @@ pub fn discover(modules: &Modules, scan: &Scan) -> Result<Found, NoAllocator> {
     let readers: Vec<_> = numbers
         .iter()
         .filter_map(|&number| {
-            let module = modules.get(number)?;
+            // The vdso allocates nothing, and its lack of symbols would only confuse.
+            let module = modules.get(number).filter(|module| module.kind == MappingKind::File)?;
             Some((number, module.path.as_str(), module.elf().ok()?))
         })
         .collect();

@@ -158,6 +158,8 @@ impl Session {
         processes.install(&mut programs.maps, target.pid)?;
         let scope = if request.children { None } else { NonZeroU32::new(target.pid) };
         let probes = attach(&mut programs, &processes, &points, scope)?;
+        // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from this one.
+        processes.install(&mut programs.maps, target.pid)?;
         let now = Instant::now();
         let mut session = Self {
             programs,

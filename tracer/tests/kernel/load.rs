@@ -3,6 +3,8 @@
 use tracer::probe::programs::{CALIBRATION, Options, Programs};
 use tracer_ebpf::abi::settings::Settings;
 
+use crate::recording::alone;
+
 /// Instructions that the verifier may follow in one program. It gives up at a million, and what it follows grows and
 /// shrinks from one kernel to the next.
 const BUDGET: u64 = 50_000;
@@ -22,6 +24,7 @@ fn load(calibration: &[&'static str]) -> Programs {
 
 #[test]
 fn programs_load_and_attach() {
+    let Some(_guard) = alone() else { return };
     let programs = load(&[]);
     if let Some(error) = programs.multi_refused() {
         panic!("{error}");
@@ -30,6 +33,7 @@ fn programs_load_and_attach() {
 
 #[test]
 fn budget() {
+    let Some(_guard) = alone() else { return };
     let counts = load(&CALIBRATION).verified_instructions().unwrap();
     // Those of tracer/bpf/tracer.bpf.txt.
     let recorded = include_str!("../../bpf/tracer.bpf.txt").lines().filter_map(|line| line.strip_prefix("program "));

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -51,9 +51,11 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     let tracer = build_tracer()?;
     let logs = workspace::target_dir()?.join("demo");
     let load = Load { games: options.games };
+    let begun = Instant::now();
     let server = LoadedServer::start(load, &logs)?;
     eprintln!("server {} plays {} games over {} connections", server.pid(), load.games, load.connections());
 
+    wait_for_turnover(begun, options.duration);
     let status = run_tracer(&tracer, server.pid(), options)?;
     let totals = server.stop()?;
     eprintln!("load client:\n  {}", totals.trim_end().replace('\n', "\n  "));
@@ -62,6 +64,23 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
         eprintln!("picture: {}", options.out.display());
     }
     Ok(status)
+}
+
+/// What a game lasts: the fast player has won by then.
+const GAME: Duration = Duration::from_millis(27_400);
+
+/// Waits until the games that were started at `begun` will end in the middle of the recording: their players leave and
+/// others come, so that the set-up of connections is in the picture too.
+fn wait_for_turnover(begun: Instant, duration: Duration) {
+    let wait = (begun + GAME).saturating_duration_since(Instant::now() + duration / 2);
+    if !wait.is_zero() {
+        eprintln!(
+            "the first games end in {} s; recording begins in {} s",
+            (wait + duration / 2).as_secs(),
+            wait.as_secs()
+        );
+        std::thread::sleep(wait);
+    }
 }
 
 fn build_tracer() -> anyhow::Result<PathBuf> {
