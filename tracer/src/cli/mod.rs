@@ -6,6 +6,7 @@ mod privileges;
 mod progress;
 pub mod record;
 pub mod render;
+mod stages;
 
 use std::ffi::OsString;
 

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{Outcome, owner, privileges, progress::Bar};
+use super::{Outcome, owner, privileges, progress::Bar, stages::Stages};
 use crate::{
     output::{self, Destination, Format, Output, text},
     profile::Profile,
@@ -46,6 +46,9 @@ pub struct Args {
     /// Show neither progress nor summary
     #[arg(short, long)]
     quiet: bool,
+    /// Say what each stage cost: time and memory
+    #[arg(short, long)]
+    verbose: bool,
     /// Frames of a stack at most; the summary says when stacks were deeper
     #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_depth: u32,
@@ -70,6 +73,8 @@ pub struct Settings {
     pub force: bool,
     /// Whether to say nothing.
     pub quiet: bool,
+    /// Whether to say what each stage cost.
+    pub verbose: bool,
 }
 
 impl Args {
@@ -78,8 +83,8 @@ impl Args {
     /// # Errors
     /// An output whose ending names no format.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, children, duration, interval, output, force, quiet, max_depth, unwind_memory, ring_buffer } =
-            self;
+        let Self { pid, children, duration, interval, output, force, quiet, verbose, .. } = self;
+        let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
         let outputs = destinations(pid, output)?;
         let request = Request {
             duration,
@@ -89,7 +94,7 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { pid, request, outputs, force, quiet })
+        Ok(Settings { pid, request, outputs, force, quiet, verbose })
     }
 }
 
@@ -111,7 +116,8 @@ fn destinations(pid: u32, given: Vec<Destination>) -> Result<Vec<Destination>, o
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { pid, request, outputs, force, quiet } = settings;
+    let Settings { pid, request, outputs, force, quiet, verbose } = settings;
+    let stages = Stages::new(verbose);
     // A wrong process id is wrong with sudo too: it is named first.
     let process = Process::open(pid);
     if matches!(process, Ok(_) | Err(ProcessError::Denied(_))) {
@@ -120,26 +126,27 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let process = process?;
     let owner = owner::from_sudo();
     let outputs: Vec<Output> = outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
-    let recording = record(&process, request, quiet)?;
-    let written = write(&recording, outputs, quiet)?;
+    let recording = record(&process, request, quiet, stages)?;
+    let written = write(&recording, outputs, quiet, stages)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
     Ok(outcome(&recording, request.duration))
 }
 
-fn record(process: &Process, request: Request, quiet: bool) -> anyhow::Result<Recording> {
+fn record(process: &Process, request: Request, quiet: bool, stages: Stages) -> anyhow::Result<Recording> {
     let pid = process.pid;
     let mut modules = Modules::new();
-    let scan = modules.scan(pid).with_context(|| format!("cannot read the mappings of process {pid}"))?;
+    let scan = stages.time("scan", || modules.scan(pid));
+    let scan = scan.with_context(|| format!("cannot read the mappings of process {pid}"))?;
     let names = [NameSources::new(process).with_context(|| format!("cannot read process {pid}"))?];
-    let found = discover(&modules, &scan)?;
+    let found = stages.time("discover", || discover(&modules, &scan))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let raw = runtime.block_on(async {
         // Before the probes are in: a Ctrl-C from here on ends the recording in order.
         let stop = stop_signal()?;
-        let mut session = Session::start(process, modules, found.probed, request)
-            .map_err(|error| privileges::explain(error.into()))?;
+        let session = stages.time("attach", || Session::start(process, modules, found.probed, request));
+        let mut session = session.map_err(|error| privileges::explain(error.into()))?;
         if !quiet {
             // Scripts wait for this line: from here on every allocation is counted.
             eprintln!("recording {} ({pid}); Ctrl-C ends and writes", process.name);
@@ -148,18 +155,29 @@ fn record(process: &Process, request: Request, quiet: bool) -> anyhow::Result<Re
         let ended = session.run(process, stop, |progress| bar.show(progress)).await;
         bar.finish();
         // What was collected is kept whatever ended the run.
-        let raw = session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted))?;
+        let raw = stages.time("detach", || session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted)))?;
         if let Err(error) = ended {
             eprintln!("tracer: the recording ended early: {error}");
         }
         anyhow::Ok(raw)
     })?;
-    Ok(assemble(raw, process, &names))
+    let recording = stages.time("name", || assemble(raw, process, &names));
+    stages.children();
+    Ok(recording)
 }
 
-fn write(recording: &Recording, outputs: Vec<Output>, quiet: bool) -> anyhow::Result<Vec<output::Written>> {
-    let profile = Profile::new(recording);
-    let written = output::render(recording, &profile, outputs)?;
+fn write(
+    recording: &Recording,
+    outputs: Vec<Output>,
+    quiet: bool,
+    stages: Stages,
+) -> anyhow::Result<Vec<output::Written>> {
+    let profile = stages.time("profile", || Profile::new(recording));
+    let mut written = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let stage = output.format().ending();
+        written.extend(stages.time(stage, || output::render(recording, &profile, vec![output]))?);
+    }
     if !quiet {
         let files: Vec<Destination> = written.iter().map(|written| written.destination.clone()).collect();
         text::write(recording, &profile, &files, &mut std::io::stderr().lock())?;

@@ -61,6 +61,22 @@ impl Programs {
             .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event: Box::new(perf_event) })
     }
 
+    /// Attaches one of the [`CALIBRATION`](super::programs::CALIBRATION) programs that were loaded, by a multi link.
+    ///
+    /// # Errors
+    /// See [`MultiProgram::attach`](super::multi::MultiProgram::attach).
+    pub fn attach_program(
+        &self,
+        name: &str,
+        path: &Path,
+        points: &[Point],
+        pid: Option<NonZeroU32>,
+    ) -> Result<OwnedFd, MultiError> {
+        let program = self.calibration.get(name);
+        let program = program.ok_or_else(|| MultiError::Object(format!("the program {name} was not loaded")))?;
+        program.attach(path, points, pid.map(NonZeroU32::get))
+    }
+
     /// Detaches. The breakpoints are gone when this returns.
     pub fn detach(&mut self, probes: Probes) {
         match probes {
