@@ -55,6 +55,8 @@ pub struct Processes {
     unwinding: HashMap<u16, Unwinding>,
     /// Processes whose mappings changed.
     changed: BTreeSet<u32>,
+    /// Scans that saw new modules, with their processes.
+    arrived: Vec<(u32, Scan)>,
     /// When each process may be read again.
     rested: HashMap<u32, Instant>,
     lost: Losses,
@@ -85,6 +87,7 @@ impl Processes {
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
             changed: BTreeSet::new(),
+            arrived: Vec::new(),
             rested: HashMap::new(),
             lost: Losses::default(),
         }
@@ -153,6 +156,9 @@ impl Processes {
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
         let value = self.process_value(&scan.mappings, changes);
+        if !scan.new_modules.is_empty() {
+            self.arrived.push((process, scan));
+        }
         match maps.processes.insert(process, *value, 0) {
             Ok(()) => Ok(()),
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
@@ -161,6 +167,16 @@ impl Processes {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Scans since the last call that saw modules no scan had seen before, with their processes.
+    pub fn arrived(&mut self) -> Vec<(u32, Scan)> {
+        std::mem::take(&mut self.arrived)
+    }
+
+    /// All modules so far.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// A path by which the kernel can open a module's file now, whatever has happened to its name.
