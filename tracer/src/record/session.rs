@@ -162,7 +162,7 @@ impl Session {
         let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let late = Late::new(&modules);
         let mut processes = Processes::new(modules, request.table_bytes);
-        processes.install(&mut programs.maps, target.pid)?;
+        processes.follow(&mut programs.maps, target.pid)?;
         let scope = if request.children { None } else { NonZeroU32::new(target.pid) };
         let probes = attach(&mut programs, &processes, &points, 0, scope)?;
         // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from this one.
