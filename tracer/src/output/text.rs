@@ -109,6 +109,9 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     if label == "lost      " {
         writeln!(out, "lost      nothing")?;
     }
+    for note in &recording.about.notes {
+        writeln!(out, "note      {}", printable(note))?;
+    }
     Ok(())
 }
 

@@ -69,6 +69,7 @@ pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSourc
             .collect(),
         losses: raw.losses,
         unwinding,
+        notes: raw.notes,
     };
     Recording { about, modules, functions, locations, stacks, samples }
 }

@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod decode;
 pub mod discover;
 pub mod interval;
+pub mod late;
 pub mod processes;
 pub mod samples;
 pub mod session;

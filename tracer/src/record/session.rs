@@ -10,6 +10,7 @@ use std::{
 use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
+    allocation::MAX_FUNCTIONS,
     sample::Frame,
     settings::{Loss, ReturnProbeOffsets, Settings},
 };
@@ -18,6 +19,7 @@ use super::{
     decode::{Record, decode},
     discover::Probed,
     interval::{IntervalControl, IntervalSetting},
+    late::{Late, Outcome},
     processes::{ProcessError, Processes},
     samples::{SampleParts, Samples},
 };
@@ -90,6 +92,8 @@ pub struct Session {
     probes: Vec<Probes>,
     points: Vec<Probed>,
     processes: Processes,
+    late: Late,
+    scope: Option<NonZeroU32>,
     samples: Samples,
     control: IntervalControl,
     settings: Settings,
@@ -114,6 +118,8 @@ pub struct RawRecording {
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,
+    /// What else happened, for people.
+    pub notes: Vec<String>,
     /// Wall-clock start.
     pub started: SystemTime,
     /// CLOCK_MONOTONIC at the start, nanoseconds.
@@ -154,10 +160,11 @@ impl Session {
             return_probes: return_probe_offsets(),
         };
         let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
+        let late = Late::new(&modules);
         let mut processes = Processes::new(modules, request.table_bytes);
-        processes.install(&mut programs.maps, target.pid)?;
+        processes.follow(&mut programs.maps, target.pid)?;
         let scope = if request.children { None } else { NonZeroU32::new(target.pid) };
-        let probes = attach(&mut programs, &processes, &points, scope)?;
+        let probes = attach(&mut programs, &processes, &points, 0, scope)?;
         // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from this one.
         processes.install(&mut programs.maps, target.pid)?;
         let now = Instant::now();
@@ -166,6 +173,8 @@ impl Session {
             probes,
             points,
             processes,
+            late,
+            scope,
             samples: Samples::default(),
             control,
             settings,
@@ -209,6 +218,10 @@ impl Session {
                 () = &mut stop => break Ok(Ended::Interrupted),
                 () = over => break Ok(Ended::Duration),
                 result = ended.readable() => break result.map(|_| Ended::TargetExited),
+                outcome = self.late.next() => match outcome {
+                    Ok(outcome) => self.attach_late(outcome),
+                    Err(error) => self.late.note(format!("a search for allocators failed: {error}")),
+                },
                 result = ring.readable_mut() => match result {
                     Ok(mut guard) => {
                         if !self.drain(guard.get_inner_mut()) {
@@ -222,12 +235,23 @@ impl Session {
                 }
             }
             self.processes.refresh_changed(&mut self.programs.maps)?;
+            for (process, scan) in self.processes.arrived() {
+                self.late.scanned(self.processes.modules(), process, &scan, self.start.elapsed(), &self.points);
+            }
             if self.observed.elapsed() >= look {
                 show(self.observe()?);
             }
         };
         self.programs.maps.events = Some(ring.into_inner());
         Ok(result?)
+    }
+
+    /// The processes that the kernel side follows now.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn followed(&self) -> Result<Vec<u32>, MapError> {
+        self.programs.maps.processes.keys().collect()
     }
 
     /// Detaches and takes what is left.
@@ -263,11 +287,39 @@ impl Session {
             points: self.points,
             counters,
             losses,
+            notes: self.late.finish(),
             started: self.started,
             start_ns: self.start_ns,
             duration,
             ended,
         })
+    }
+
+    /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
+    fn attach_late(&mut self, outcome: Outcome) {
+        let Outcome { arrival, found } = outcome;
+        let Ok(found) = found else { return self.late.note_none(&arrival) };
+        for of_module in found.chunk_by(|a, b| a.module == b.module) {
+            let Some(first) = of_module.first() else { continue };
+            let slot = self.points.len();
+            let room = (MAX_FUNCTIONS as usize).saturating_sub(slot);
+            self.points.extend(of_module.iter().take(room).cloned());
+            let points = self.points.get(slot..).unwrap_or_default();
+            let result = if of_module.len() > room {
+                Err("there are more functions than counters".to_owned())
+            } else {
+                attach(&mut self.programs, &self.processes, points, slot, self.scope).map_err(|error| error.to_string())
+            };
+            let result = result.map(|probes| {
+                self.probes.extend(probes);
+                self.start.elapsed()
+            });
+            if result.is_err() {
+                self.points.truncate(slot);
+            }
+            let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());
+            self.late.note_module(&arrival, path, first.point.family, result);
+        }
     }
 
     fn enable(&mut self, enabled: bool) -> Result<(), MapError> {
@@ -318,11 +370,12 @@ impl Session {
     }
 }
 
-/// Attaches to all points, module by module: in one process, or in every process.
+/// Attaches to all points, module by module: in one process, or in every process. The points' counters begin at `slot`.
 fn attach(
     programs: &mut Programs,
     processes: &Processes,
     points: &[Probed],
+    slot: usize,
     scope: Option<NonZeroU32>,
 ) -> Result<Vec<Probes>, AttachError> {
     let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
@@ -331,7 +384,8 @@ fn attach(
     let mut attached = Vec::with_capacity(modules.len());
     for module in modules {
         let Some(path) = processes.attach_path(module) else { continue };
-        let here: Vec<Point> = (0u8..)
+        let here: Vec<Point> = (0..=u8::MAX)
+            .skip(slot)
             .zip(points)
             .filter(|(_, point)| point.module == module)
             .filter_map(|(slot, point)| {

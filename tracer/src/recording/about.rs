@@ -22,6 +22,9 @@ pub struct About {
     pub losses: Losses,
     /// How complete the stacks are.
     pub unwinding: Unwinding,
+    /// What else happened, for people: an allocator that was loaded while recording, for example.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The traced process.

@@ -23,6 +23,16 @@ pub fn request(interval: IntervalSetting) -> Request {
 
 /// Records the process `pid` while `act` runs.
 pub fn record<T: Send>(pid: u32, request: Request, act: impl FnOnce() -> T + Send) -> (RawRecording, T) {
+    record_and_inspect(pid, request, act, |_| {})
+}
+
+/// The same, with a look at the session when `act` is over.
+pub fn record_and_inspect<T: Send>(
+    pid: u32,
+    request: Request,
+    act: impl FnOnce() -> T + Send,
+    inspect: impl FnOnce(&Session),
+) -> (RawRecording, T) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     let _in_runtime = runtime.enter();
     let target = Process::open(pid).expect("the program runs");
@@ -41,6 +51,7 @@ pub fn record<T: Send>(pid: u32, request: Request, act: impl FnOnce() -> T + Sen
         });
         let stopped = async { stop.readable().await.expect("the socket can be waited for") };
         let ended = runtime.block_on(session.run(&target, stopped, |_| {})).unwrap_or_else(|error| panic!("{error}"));
+        inspect(&session);
         let recording = session.finish(ended).unwrap_or_else(|error| panic!("{error}"));
         (recording, act.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })

@@ -98,7 +98,10 @@ fn assert_classes(special: Special, recording: &Recording, truth: &Truth) {
     if special == Special::Runtime {
         let all: Vec<u64> = truth.remarks[0].split(' ').filter_map(|word| word.parse().ok()).collect();
         let calls: u64 = counted.values().map(|(calls, _)| calls).sum();
-        println!("the run-time counts {all:?}, the program {}", truth.counts.iter().map(|count| count.calls).sum::<u64>());
+        println!(
+            "the run-time counts {all:?}, the program {}",
+            truth.counts.iter().map(|count| count.calls).sum::<u64>()
+        );
         assert_eq!(Some(&calls), all.first(), "calls, counted and as the run-time counts them");
         counted.retain(|class, (calls, _)| expected.get(class).is_none_or(|(known, _)| known == calls));
         expected.retain(|class, _| counted.contains_key(class));

@@ -7,8 +7,6 @@ use std::{
 
 use super::{
     Special, check,
-
-
     command::Tracer,
     comparison::classes,
     program::{BUILT, Program, SOURCES, build},
@@ -50,7 +48,9 @@ fn rust_musl_static() {
     let library = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
     let library = library.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     if !library.is_ok_and(|library| Path::new(&library).is_dir()) {
-        eprintln!("skipped: rustc has no {TARGET}; rustup target add {TARGET}. Static musl is tested in C all the same");
+        eprintln!(
+            "skipped: rustc has no {TARGET}; rustup target add {TARGET}. Static musl is tested in C all the same"
+        );
         return;
     }
     check(Special::Nothing, rounds(&rust("rust-musl", &["--target", TARGET])));
