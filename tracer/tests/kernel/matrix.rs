@@ -1,6 +1,5 @@
 //! Every family of allocators under real probes: programs that count their own allocations, by thread, kind and size, against
 //! tracer's exact counters and samples. What is counted where is written down in `docs/allocators.md`.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
 pub mod command;
 pub mod comparison;

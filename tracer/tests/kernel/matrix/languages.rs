@@ -12,6 +12,7 @@ use super::{
     program::{BUILT, Program, SOURCES, build},
     rounds,
 };
+use crate::recording::alone;
 
 /// Builds the Rust program; later runs find it built.
 fn rust(name: &str, arguments: &[&str]) -> PathBuf {
@@ -70,6 +71,7 @@ fn go() {
 /// What the interpreter asks `malloc` for. Small objects come from its own arenas, unless it is told to do without.
 #[test]
 fn python() {
+    let Some(_guard) = alone() else { return };
     let command = |allocator: &'static str| {
         let mut command = Command::new("/usr/bin/python3");
         command.arg(Path::new(SOURCES).join("kinds.py")).arg("50").env("PYTHONMALLOC", allocator);
