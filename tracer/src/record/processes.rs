@@ -148,7 +148,7 @@ impl Processes {
             }
             Err(error) => return Err(error.into()),
         };
-        let scan = self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })?;
+        let scan = self.scan(process)?;
         self.lost.mappings += scan.dropped + scan.unnumbered;
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
@@ -161,6 +161,28 @@ impl Processes {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Makes a process known to the kernel before anything of it is worth reading: it is about to run another program.
+    ///
+    /// # Errors
+    /// What the kernel's maps say.
+    pub fn expect(&mut self, maps: &mut Maps, process: u32) -> Result<(), MapError> {
+        maps.removals.insert(process, 0, 0)?;
+        maps.processes.insert(process, self.process_value(&[], 0), 0)
+    }
+
+    /// Reads a process's mappings, for those who choose what to probe.
+    ///
+    /// # Errors
+    /// [`ProcessError::Mappings`] when it has ended.
+    pub fn scan(&mut self, process: u32) -> Result<Scan, ProcessError> {
+        self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })
+    }
+
+    /// The modules of all processes.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// A path by which the kernel can open a module's file now, whatever has happened to its name.

@@ -11,6 +11,8 @@ fn programs_load_and_attach() {
         enabled: 0,
         wakeup_bytes: 1 << 20,
         follow_children: 0,
+        launched: 0,
+        padding: 0,
         return_probes: Default::default(),
     };
     let programs = Programs::load(&Options { settings, ring_bytes: 1 << 22 });
