@@ -49,8 +49,15 @@ impl Target {
         Self(Command::new(program.as_ref()).args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }
 
+    /// Ready when this returns: its loader is done.
     fn sleeping() -> Self {
-        Self::start("sleep", &["60"])
+        let target = Self::start("sleep", &["60"]);
+        let state = || fs::read_to_string(format!("/proc/{}/stat", target.pid())).unwrap_or_default();
+        let maps = || fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap_or_default();
+        while !(state().contains(") S ") && maps().contains("libc")) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        target
     }
 
     fn pid(&self) -> u32 {
@@ -242,7 +249,7 @@ fn help_is_on_stdout_and_names_every_option() {
     for option in [
         "--pid",
         "--comm",
-        "-- <COMMAND>",
+        "COMMAND",
         "--children",
         "--duration",
         "--interval",

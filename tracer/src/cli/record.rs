@@ -25,7 +25,10 @@ use crate::{
 
 /// Arguments of `tracer record`.
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("target").args(["pid", "comm", "command"]).required(true))]
+#[command(
+    group = ArgGroup::new("target").args(["pid", "comm", "command"]).required(true),
+    override_usage = "tracer [OPTIONS] --pid <PID>\n       tracer [OPTIONS] --comm <NAME>\n       tracer [OPTIONS] -- <COMMAND>..."
+)]
 pub struct Args {
     /// The process to trace, such as $(pidof server). May be given more than once
     #[arg(short, long, value_name = "PID")]

@@ -74,8 +74,12 @@ impl Child {
             // SAFETY: the child's own copy, which nothing uses here; with it open the gate would never close.
             unsafe { libc::close(gate_fd) };
             report.write_all(&std::process::id().to_ne_bytes())?;
-            // A closed gate: tracer has given up.
-            gate_reader.read_exact(&mut [0])
+            if gate_reader.read_exact(&mut [0]).is_err() {
+                // The gate was closed: tracer has given up, or is gone. An error would be reported to nobody.
+                // SAFETY: ends this process, and nothing else.
+                unsafe { libc::_exit(libc::EXIT_FAILURE) };
+            }
+            Ok(())
         };
         // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
         unsafe { command.pre_exec(in_child) };
