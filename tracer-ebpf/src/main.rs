@@ -6,6 +6,7 @@
 mod allocation;
 mod atomic;
 mod bits;
+mod calibration;
 mod events;
 mod maps;
 mod processes;
@@ -34,6 +35,22 @@ pub extern "C" fn empty(_context: *mut c_void) -> u32 {
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn libraries_loaded(_context: *mut c_void) -> u32 {
     processes::stop_launched();
+    0
+}
+
+/// Walks the stack by tables and forgets it: for benchmarks.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn walk(context: *mut c_void) -> u32 {
+    calibration::walk(context);
+    0
+}
+
+/// Has the kernel walk the stack by frame pointers: for benchmarks.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn stackid(context: *mut c_void) -> u32 {
+    calibration::stackid(context);
     0
 }
 
@@ -69,11 +86,11 @@ pub extern "C" fn mprotect_enter(context: *mut c_void) -> u32 {
     0
 }
 
-/// `mmap`, `mprotect` or `mremap` has returned: where it made something executable, user space must look.
+/// `mmap`, `mprotect`, `mremap` or `munmap` has returned: where it changed what is executable, user space must look.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tracepoint")]
-pub extern "C" fn mapped_exit(context: *mut c_void) -> u32 {
-    processes::mapped_exit(context);
+pub extern "C" fn mapping_exit(context: *mut c_void) -> u32 {
+    processes::mapping_exit(context);
     0
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use tracer_ebpf::abi::{
     allocation::{FunctionCounters, MAX_FUNCTIONS},
-    process::{MAX_PROCESSES, Process},
+    process::{Changes, MAX_PROCESSES, Process},
     sample::{MAX_FRAMES, Sample},
     settings::{LOSS_COUNT, Loss, Settings},
     unwind::{MAX_RULES, MAX_SHARDS, Rule, SHARD_WORDS},
@@ -40,13 +40,13 @@ pub static EVENTS: RingBuf<u8, { 4 << 20 }> = RingBuf::new();
 pub static PROCESSES: HashMap<u32, Process, { MAX_PROCESSES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// How often something executable was unmapped, by thread group id; see [`Process::removals`].
+/// What happened to the mappings of traced processes, by thread group id.
 #[btf_map]
-pub static REMOVALS: HashMap<u32, u64, { MAX_PROCESSES as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+pub static CHANGES: HashMap<u32, Changes, { MAX_PROCESSES as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
-/// Threads inside a system call that makes something executable.
+/// Threads inside a system call that makes something executable or takes it away.
 #[btf_map]
-pub static MAPPING_THREADS: HashMap<u32, u32, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+pub static MAPPING_THREADS: HashMap<u32, MappingCall, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
 /// Page tables and rows.
 #[btf_map]
@@ -59,6 +59,16 @@ pub static RULES: Array<Rule, { MAX_RULES as usize }> = Array::new();
 /// Memory of a walk, [`SCRATCH_SLOTS`] for each CPU.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Scratch, { SCRATCH_SLOTS as usize }> = PerCpuArray::new();
+
+/// What a system call does to executable mappings; ranges are start and length, of length 0 where there is none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MappingCall {
+    /// Becomes executable. Start 0: at the address that the call returns.
+    pub mapped: [u64; 2],
+    /// Goes away.
+    pub removed: [[u64; 2]; 2],
+}
 
 /// A shard's words.
 pub type Shard = [u32; SHARD_WORDS as usize];

@@ -1,7 +1,8 @@
 //! What happens to traced processes: mappings that go and come, children, new programs, ends.
 //!
 //! A mapping that goes is marked at once, in the process's own context and before the kernel acts, so that an address that is
-//! used again is never unwound by the old table. Everything else is user space's work, which an event starts.
+//! used again is never unwound by the old table. It is marked again when the kernel has acted: user space may have read the
+//! mappings in between. Everything else is user space's work, which an event starts.
 
 use core::{ffi::c_void, mem::offset_of};
 
@@ -13,7 +14,7 @@ use aya_ebpf::{
     },
 };
 use tracer_ebpf::abi::{
-    process::{MAX_MAPPINGS, Mapping, MappingKind, Process},
+    process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process, RECENT_RANGES},
     sample::ProcessChange,
     settings::Loss,
 };
@@ -22,7 +23,7 @@ use crate::{
     atomic,
     bits::mask,
     events::process_changed,
-    maps::{MAPPING_THREADS, PROCESSES, REMOVALS, SETTINGS, count_loss},
+    maps::{CHANGES, MAPPING_THREADS, MappingCall, PROCESSES, SETTINGS, count_loss},
 };
 
 /// Offset of the first argument in a `sys_enter_*` record (its `format` file in tracefs): common fields and the number of the
@@ -42,40 +43,50 @@ pub fn is_traced() -> bool {
 }
 
 pub fn munmap_enter(context: *mut c_void) {
-    removed(argument(context, 0), argument(context, 1));
+    entered([0, 0], [range(context, 0, 1), [0, 0]]);
 }
 
 pub fn mremap_enter(context: *mut c_void) {
-    let moved = removed(argument(context, 0), argument(context, 1));
-    if argument(context, 3) & MREMAP_FIXED != 0 {
-        removed(argument(context, 4), argument(context, 2));
-    }
-    if moved {
-        expect_executable();
+    let fixed = argument(context, 3) & MREMAP_FIXED != 0;
+    let target = if fixed { range(context, 4, 2) } else { [0, 0] };
+    let old = range(context, 0, 1);
+    // Whether it is executable at its new place, only its old one tells: moving code counts as mapping it.
+    let moved = [target[0], argument(context, 2)];
+    if entered([0, 0], [old, target]) {
+        expect(MappingCall { mapped: moved, removed: [old, target] });
     }
 }
 
 pub fn mmap_enter(context: *mut c_void) {
-    if argument(context, 3) & MAP_FIXED != 0 {
-        removed(argument(context, 0), argument(context, 1));
-    }
-    if argument(context, 2) & PROT_EXEC != 0 {
-        expect_executable();
-    }
+    let fixed = argument(context, 3) & MAP_FIXED != 0;
+    let there = if fixed { range(context, 0, 1) } else { [0, argument(context, 1)] };
+    let mapped = if argument(context, 2) & PROT_EXEC != 0 { there } else { [0, 0] };
+    entered(mapped, [if fixed { there } else { [0, 0] }, [0, 0]]);
 }
 
 pub fn mprotect_enter(context: *mut c_void) {
     if argument(context, 2) & PROT_EXEC != 0 {
-        expect_executable();
+        entered(range(context, 0, 1), [[0, 0], [0, 0]]);
     }
 }
 
-pub fn mapped_exit(_context: *mut c_void) {
-    let ids = bpf_get_current_pid_tgid();
-    let thread = ids as u32;
-    if MAPPING_THREADS.remove(thread).is_ok() {
-        process_changed(ProcessChange::Mapped, (ids >> 32) as u32, 0);
+pub fn mapping_exit(context: *mut c_void) {
+    let thread = bpf_get_current_pid_tgid() as u32;
+    // SAFETY: only this thread changes its entry.
+    let Some(&call) = (unsafe { MAPPING_THREADS.get(thread) }) else { return };
+    let _ = MAPPING_THREADS.remove(thread);
+    let Some((process, changes)) = current() else { return };
+    if call.mapped[1] != 0 {
+        // The result of a system call has the place of its first argument.
+        let start = if call.mapped[0] == 0 { argument(context, 0) } else { call.mapped[0] };
+        remember(changes, start, start.saturating_add(call.mapped[1]));
     }
+    if call.removed[0][1] != 0 || call.removed[1][1] != 0 {
+        mark(process, call.removed[0]);
+        mark(process, call.removed[1]);
+        count_removal(process, changes);
+    }
+    changed();
 }
 
 pub fn task_new(context: *mut c_void) {
@@ -90,8 +101,9 @@ pub fn task_new(context: *mut c_void) {
     let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
     let Some(process) = PROCESSES.get_ptr(parent) else { return };
     // SAFETY: a map value is a valid source for the same map.
-    let removals = unsafe { (*process).removals };
-    let _ = REMOVALS.insert(child, removals, BPF_ANY as u64);
+    let copy = unsafe { &*process };
+    let changes = Changes { removals: copy.removals, mapped: copy.mapped.into(), recent: [[0; 2]; RECENT_RANGES] };
+    let _ = CHANGES.insert(child, changes, BPF_ANY as u64);
     // SAFETY: key and value are of the map's sizes; the value stays valid while the program runs.
     let result = unsafe {
         bpf_map_update_elem(
@@ -114,7 +126,10 @@ pub fn task_exec(_context: *mut c_void) {
     // SAFETY: the kernel keeps the value while the program runs.
     let traced = unsafe { &mut *traced };
     traced.count = 0;
-    count_removal(process, traced);
+    if let Some(changes) = CHANGES.get_ptr_mut(process) {
+        // SAFETY: as above.
+        count_removal(traced, unsafe { &mut *changes });
+    }
     process_changed(ProcessChange::Executed, process, 0);
     stop_launched();
 }
@@ -137,7 +152,7 @@ pub fn task_exit(_context: *mut c_void) {
         return;
     }
     if PROCESSES.remove(process).is_ok() {
-        let _ = REMOVALS.remove(process);
+        let _ = CHANGES.remove(process);
         process_changed(ProcessChange::Exited, process, 0);
     }
 }
@@ -149,17 +164,87 @@ fn argument(context: *mut c_void, index: usize) -> u64 {
     unsafe { context.wrapping_byte_add(ARGUMENTS + index * 8).cast::<u64>().read() }
 }
 
-/// Something executable will stand in this process when the system call returns.
+/// Start and length of a range, from two arguments.
 #[inline(always)]
-fn expect_executable() {
-    let ids = bpf_get_current_pid_tgid();
-    let process = (ids >> 32) as u32;
-    if PROCESSES.get_ptr(process).is_some() {
-        let _ = MAPPING_THREADS.insert(ids as u32, process, BPF_ANY as u64);
-    }
+fn range(context: *mut c_void, start: usize, length: usize) -> [u64; 2] {
+    [argument(context, start), argument(context, length)]
 }
 
-/// The range `[start, end)` that goes away, and the mappings it may hit.
+/// What is known of the current process; `None` when it is not traced.
+#[inline(always)]
+fn current() -> Option<(&'static mut Process, &'static mut Changes)> {
+    let id = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let (process, changes) = (PROCESSES.get_ptr_mut(id)?, CHANGES.get_ptr_mut(id)?);
+    // SAFETY: the kernel keeps the value while the program runs.
+    let process = unsafe { &mut *process };
+    // SAFETY: as above.
+    Some((process, unsafe { &mut *changes }))
+}
+
+/// Tells user space to look at the current process.
+#[inline(always)]
+fn changed() {
+    process_changed(ProcessChange::Mapped, (bpf_get_current_pid_tgid() >> 32) as u32, 0);
+}
+
+/// A system call of a traced process begins that makes `mapped` executable and takes `removed` away; true when that takes away
+/// something executable.
+#[inline(always)]
+fn entered(mapped: [u64; 2], removed: [[u64; 2]; 2]) -> bool {
+    let Some((process, changes)) = current() else { return false };
+    // Every range is looked at: each marks what it hits.
+    let hit = mark(process, removed[0]) | mark(process, removed[1]);
+    let removes = hit || is_recent(process, changes, removed[0]) || is_recent(process, changes, removed[1]);
+    if removes {
+        count_removal(process, changes);
+        changed();
+    }
+    if removes || mapped[1] != 0 {
+        expect(MappingCall { mapped, removed: if removes { removed } else { [[0, 0]; 2] } });
+    }
+    removes
+}
+
+/// Has [`mapping_exit`] finish what this thread's system call does.
+#[inline(always)]
+fn expect(call: MappingCall) {
+    let _ = MAPPING_THREADS.insert(bpf_get_current_pid_tgid() as u32, call, BPF_ANY as u64);
+}
+
+/// Counts a removal in the copy of the mappings and beside it: a copy that user space read before this moment will differ from
+/// the counter.
+#[inline(always)]
+fn count_removal(process: &mut Process, changes: &mut Changes) {
+    // SAFETY: aligned field of a map value.
+    unsafe { atomic::add(&raw mut changes.removals, 1) };
+    // SAFETY: as above.
+    unsafe { atomic::add(&raw mut process.removals, 1) };
+}
+
+/// Notes a range that became executable. Loaders map under a lock of their own: no other thread of the process is here.
+#[inline(always)]
+fn remember(changes: &mut Changes, start: u64, end: u64) {
+    let index = mask::<{ RECENT_RANGES as u64 - 1 }>(changes.mapped) as usize;
+    let recent = (&raw mut changes.recent).cast::<[u64; 2]>().wrapping_add(index);
+    // SAFETY: the index is below RECENT_RANGES.
+    unsafe { recent.write([start, end]) };
+    // SAFETY: aligned field of a map value.
+    unsafe { atomic::add(&raw mut changes.mapped, 1) };
+}
+
+/// Whether a range, or a part of it, may have become executable after user space read the mappings.
+#[inline(always)]
+fn is_recent(process: &Process, changes: &Changes, [start, length]: [u64; 2]) -> bool {
+    let unread = (changes.mapped as u32).wrapping_sub(process.mapped);
+    if length == 0 || unread == 0 {
+        return false;
+    }
+    // Ranges that were read are no exception: user space may be reading them again while they go.
+    let end = start.saturating_add(length);
+    unread > RECENT_RANGES as u32 || changes.recent.iter().any(|range| range[0] < end && range[1] > start)
+}
+
+/// A range that goes away, and the mappings it may hit.
 struct Removal {
     process: *mut Process,
     start: u64,
@@ -167,35 +252,17 @@ struct Removal {
     hit: u64,
 }
 
-/// Marks all mappings of the current process that overlap a range; true when there were any.
+/// Marks all mappings that overlap a range; true when there were any that were not marked before.
 #[inline(always)]
-fn removed(start: u64, length: u64) -> bool {
-    let id = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let Some(process) = PROCESSES.get_ptr_mut(id) else { return false };
-    let mut removal = Removal { process, start, end: start.saturating_add(length), hit: 0 };
-    // SAFETY: the kernel keeps the value while the program runs.
-    let count = unsafe { (*process).count };
-    let count = if count > MAX_MAPPINGS as u32 { MAX_MAPPINGS as u32 } else { count };
-    // SAFETY: the callback has the signature bpf_loop asks for, and its context outlives the call.
-    unsafe { bpf_loop(count, mark_removed as *mut c_void, (&raw mut removal).cast(), 0) };
-    if removal.hit == 0 {
+fn mark(process: &mut Process, [start, length]: [u64; 2]) -> bool {
+    if length == 0 {
         return false;
     }
-    // SAFETY: the kernel keeps the value while the program runs.
-    count_removal(id, unsafe { &mut *process });
-    process_changed(ProcessChange::Mapped, id, 0);
-    true
-}
-
-/// Counts a removal in this copy and beside it: a copy that user space read before this moment will differ from the counter.
-#[inline(always)]
-fn count_removal(id: u32, process: &mut Process) {
-    if let Some(removals) = REMOVALS.get_ptr_mut(id) {
-        // SAFETY: aligned map value.
-        unsafe { atomic::add(removals, 1) };
-        // SAFETY: aligned field of a map value.
-        unsafe { atomic::add(&raw mut process.removals, 1) };
-    }
+    let count = if process.count > MAX_MAPPINGS as u32 { MAX_MAPPINGS as u32 } else { process.count };
+    let mut removal = Removal { process, start, end: start.saturating_add(length), hit: 0 };
+    // SAFETY: the callback has the signature bpf_loop asks for, and its context outlives the call.
+    unsafe { bpf_loop(count, mark_removed as *mut c_void, (&raw mut removal).cast(), 0) };
+    removal.hit != 0
 }
 
 unsafe extern "C" fn mark_removed(index: u64, context: *mut c_void) -> i64 {

@@ -18,11 +18,13 @@ use tracer_ebpf::abi::{
 
 use crate::{
     bits::{mask, ones_if_not_above},
-    maps::{PROCESSES, REMOVALS, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
+    maps::{CHANGES, PROCESSES, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
 };
 
 /// No displacement is known: the first frame is unwound by its table.
 const BY_TABLE: u64 = u64::MAX;
+/// Or-ed to a displacement: rbp is the first frame's own, and its caller's stands right below the return address.
+const FRAME_POINTER_SAVED: u64 = 1;
 /// What a loop body returns to `bpf_loop`.
 const CONTINUE: i64 = 0;
 const STOP: i64 = 1;
@@ -36,7 +38,7 @@ struct Walk {
 /// Walks the current thread's stack from `ip`, `sp`, `bp` in the scratch slot and leaves frames and status there.
 ///
 /// `displacement`: bytes from the stack pointer to the return address, where the probe knows it (at a function's entry);
-/// without it the first frame is unwound by table like any other.
+/// possibly with [`FRAME_POINTER_SAVED`]; without it the first frame is unwound by table like any other.
 #[inline(always)]
 pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64>) {
     // SAFETY: the claimed slot.
@@ -56,7 +58,7 @@ pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64
         return;
     };
     // SAFETY: the kernel keeps the value while the program runs; a counter is read once.
-    let removals = unsafe { REMOVALS.get(id) }.copied().unwrap_or(0);
+    let removals = unsafe { CHANGES.get(id) }.map_or(0, |changes| changes.removals);
     // SAFETY: as above.
     if unsafe { (*process).removals } != removals {
         memory.sample.status = WalkStatus::Stale as u32;
@@ -94,9 +96,9 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
     if memory.displacement != BY_TABLE {
         rule = Rule {
             kind: RuleKind::Rsp as u8,
-            rbp: RBP_SAME,
-            rbp_offset: 0,
-            cfa_offset: memory.displacement as i32 + 8,
+            rbp: if memory.displacement & FRAME_POINTER_SAVED != 0 { RBP_SAVED } else { RBP_SAME },
+            rbp_offset: -16,
+            cfa_offset: (memory.displacement & !FRAME_POINTER_SAVED) as i32 + 8,
         };
         memory.displacement = BY_TABLE;
     } else if mapping.kind == MappingKind::Table as u8 {

@@ -45,14 +45,31 @@ pub struct Mapping {
 pub struct Process {
     /// Valid entries of `mappings`.
     pub count: u32,
-    /// Always 0.
-    pub padding: u32,
-    /// The process's count in `REMOVALS` when user space read the mappings. Where the two differ, something was
-    /// unmapped since, and the walk trusts no mapping.
+    /// [`Changes::mapped`], its low half, when user space began to read the mappings.
+    pub mapped: u32,
+    /// [`Changes::removals`] at that time. Where the two differ, something was unmapped since, and the walk trusts no
+    /// mapping.
     pub removals: u64,
     /// See `count`.
     pub mappings: [Mapping; MAX_MAPPINGS],
 }
 
+/// Executable ranges that [`Changes`] remembers.
+pub const RECENT_RANGES: usize = 8;
+
+/// What happened to a process's mappings, in the map `CHANGES` under its thread group id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How often something executable was unmapped: once when it began, once when it was done.
+    pub removals: u64,
+    /// How often something became executable.
+    pub mapped: u64,
+    /// Start and end of what became executable, the n-th at index n modulo [`RECENT_RANGES`]: user space may not have
+    /// read it yet, but when it goes, that counts as a removal.
+    pub recent: [[u64; 2]; RECENT_RANGES],
+}
+
+const _: () = assert!(size_of::<Changes>() == 16 + 16 * RECENT_RANGES);
 const _: () = assert!(size_of::<Mapping>() == 32);
 const _: () = assert!(size_of::<Process>() == 16 + 32 * MAX_MAPPINGS);

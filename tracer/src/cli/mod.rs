@@ -8,6 +8,7 @@ mod progress;
 pub mod record;
 pub mod render;
 mod scope;
+mod stages;
 
 use std::ffi::OsString;
 

@@ -9,6 +9,7 @@ use super::{
     Outcome, owner, privileges,
     progress::Bar,
     scope::{self, Scope},
+    stages::Stages,
 };
 use crate::{
     output::{self, Destination, Format, Output, Owner, text},
@@ -17,7 +18,7 @@ use crate::{
         assemble::assemble,
         child::Child,
         interval::IntervalSetting,
-        session::{Request, Session},
+        session::{Request, Session, SessionError},
     },
     recording::{Recording, about::Ended},
     target::Process,
@@ -60,6 +61,9 @@ pub struct Args {
     /// Show neither progress nor summary
     #[arg(short, long)]
     quiet: bool,
+    /// Say what each stage cost: time and memory
+    #[arg(short, long)]
+    verbose: bool,
     /// Frames of a stack at most; the summary says when stacks were deeper
     #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_depth: u32,
@@ -84,6 +88,8 @@ pub struct Settings {
     pub force: bool,
     /// Whether to say nothing.
     pub quiet: bool,
+    /// Whether to say what each stage cost.
+    pub verbose: bool,
 }
 
 impl Args {
@@ -92,7 +98,7 @@ impl Args {
     /// # Errors
     /// An output that cannot be.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, comm, command, children, duration, interval, output, force, quiet, .. } = self;
+        let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
@@ -111,7 +117,7 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { scope, request, outputs, force, quiet })
+        Ok(Settings { scope, request, outputs, force, quiet, verbose })
     }
 }
 
@@ -133,15 +139,17 @@ fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { scope, request, outputs, force, quiet } = settings;
+    let Settings { scope, request, outputs, force, quiet, verbose } = settings;
+    let stages = Stages::new(verbose);
     let processes = scope.open()?;
     let owner = owner::from_sudo();
     let outputs: Vec<Output> = outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
+    let run = Run { request, quiet, stages };
     let recording = match &scope {
-        Scope::Program(words) => start(words, owner, request, quiet)?,
-        Scope::Processes(_) | Scope::Named(_) => attach(processes, request, quiet)?,
+        Scope::Program(words) => run.start(words, owner)?,
+        Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
     };
-    let written = write(&recording, outputs, quiet)?;
+    let written = write(&recording, outputs, quiet, stages)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
@@ -150,72 +158,105 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     Ok(outcome(&recording, wanted))
 }
 
-/// Records processes that run.
-fn attach(processes: Vec<Process>, request: Request, quiet: bool) -> anyhow::Result<Recording> {
-    let label = match processes.as_slice() {
-        [one] => format!("{} ({})", one.name, one.pid),
-        several => format!("{} processes", several.len()),
-    };
-    let several = processes.len() > 1;
-    let bar = Bar::new(label, request.duration, quiet);
-    record(request, bar, |session| {
-        for process in processes {
-            let name = format!("process {} ({})", process.pid, process.name);
-            let added = session.add(process).map_err(|error| privileges::explain(error.into()));
-            if several { added.context(name) } else { added }?;
-        }
-        Ok(session.begin()?)
-    })
-}
-
-/// Starts a program and records it.
-fn start(words: &[OsString], owner: Option<Owner>, request: Request, quiet: bool) -> anyhow::Result<Recording> {
-    let program = scope::program(words, owner).context("no program is named behind `--`")?;
-    let name = program.name.to_string_lossy().into_owned();
-    // Before anything else is opened or changed, so that it inherits nothing of it.
-    let child = Child::fork(&program).with_context(|| format!("cannot start {name}"))?;
-    if let (Some(user), false) = (&program.user, quiet) {
-        eprintln!("tracer: {name} runs as user {}, who called sudo", user.user);
-    }
-    // The terminal is the program's.
-    let bar = Bar::new(name.clone(), request.duration, true);
-    let pid = child.pid;
-    let recording = record(request, bar, |session| {
-        session.launch(child, &name).map_err(|error| privileges::explain(error.into()))
-    })?;
-    if recording.about.ended != Ended::TargetExited && !quiet {
-        eprintln!("tracer: {name} (pid {pid}) runs on");
-    }
-    Ok(recording)
-}
-
-/// Records what `begin` brings into a session.
-fn record(
+/// How to record.
+#[derive(Clone, Copy)]
+struct Run {
     request: Request,
-    bar: Bar,
-    begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
-) -> anyhow::Result<Recording> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let raw = runtime.block_on(async {
-        // Before the probes are in: a Ctrl-C from here on ends the recording in order.
-        let stop = stop_signal()?;
-        let mut session = Session::new(request).map_err(|error| privileges::explain(error.into()))?;
-        begin(&mut session)?;
-        let ended = session.run(stop, |progress| bar.show(progress)).await;
-        bar.finish();
-        // What was collected is kept whatever ended the run.
-        let raw = session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted))?;
-        if let Err(error) = ended {
-            eprintln!("tracer: the recording ended early: {error}");
-        }
-        anyhow::Ok(raw)
-    })?;
-    Ok(assemble(raw))
+    quiet: bool,
+    stages: Stages,
 }
 
-fn write(recording: &Recording, outputs: Vec<Output>, quiet: bool) -> anyhow::Result<Vec<output::Written>> {
-    let profile = Profile::new(recording);
-    let written = output::render(recording, &profile, outputs)?;
+impl Run {
+    /// Records processes that run.
+    fn attach(self, processes: Vec<Process>) -> anyhow::Result<Recording> {
+        let label = match processes.as_slice() {
+            [one] => format!("{} ({})", one.name, one.pid),
+            several => format!("{} processes", several.len()),
+        };
+        let several = processes.len() > 1;
+        self.record(&label, !self.quiet, |session| {
+            for process in processes {
+                let name = format!("process {} ({})", process.pid, process.name);
+                let added = self.add(session, process).map_err(|error| privileges::explain(error.into()));
+                if several { added.context(name) } else { added }?;
+            }
+            Ok(session.begin()?)
+        })
+    }
+
+    fn add(self, session: &mut Session, process: Process) -> Result<(), SessionError> {
+        let points = self.stages.time("discover", || session.discover(&process))?;
+        self.stages.time("attach", || session.add(process, &points))
+    }
+
+    /// Starts a program and records it.
+    fn start(self, words: &[OsString], owner: Option<Owner>) -> anyhow::Result<Recording> {
+        let program = scope::program(words, owner).context("no program is named behind `--`")?;
+        let name = program.name.to_string_lossy().into_owned();
+        // Before anything else is opened or changed, so that it inherits nothing of it.
+        let child = Child::fork(&program).with_context(|| format!("cannot start {name}"))?;
+        if let (Some(user), false) = (&program.user, self.quiet) {
+            eprintln!("tracer: {name} runs as user {}, who called sudo", user.user);
+        }
+        let pid = child.pid;
+        // The terminal is the program's: no progress is shown.
+        let recording = self.record(&format!("{name} ({pid})"), false, |session| {
+            let launched = self.stages.time("attach", || session.launch(child, &name));
+            launched.map_err(|error| privileges::explain(error.into()))
+        })?;
+        if recording.about.ended != Ended::TargetExited && !self.quiet {
+            eprintln!("tracer: {name} (pid {pid}) runs on");
+        }
+        Ok(recording)
+    }
+
+    /// Records what `begin` brings into a session.
+    fn record(
+        self,
+        label: &str,
+        show_progress: bool,
+        begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Recording> {
+        let Self { request, quiet, stages } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let raw = runtime.block_on(async {
+            // Before the probes are in: a Ctrl-C from here on ends the recording in order.
+            let stop = stop_signal()?;
+            let session = stages.time("load", || Session::new(request));
+            let mut session = session.map_err(|error| privileges::explain(error.into()))?;
+            begin(&mut session)?;
+            if !quiet {
+                // Scripts wait for this line: from here on every allocation is counted.
+                eprintln!("recording {label}; Ctrl-C ends and writes");
+            }
+            let bar = Bar::new(label.to_owned(), request.duration, !show_progress);
+            let ended = session.run(stop, |progress| bar.show(progress)).await;
+            bar.finish();
+            // What was collected is kept whatever ended the run.
+            let raw = stages.time("detach", || session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted)))?;
+            if let Err(error) = ended {
+                eprintln!("tracer: the recording ended early: {error}");
+            }
+            anyhow::Ok(raw)
+        })?;
+        let recording = stages.time("name", || assemble(raw));
+        stages.children();
+        Ok(recording)
+    }
+}
+
+fn write(
+    recording: &Recording,
+    outputs: Vec<Output>,
+    quiet: bool,
+    stages: Stages,
+) -> anyhow::Result<Vec<output::Written>> {
+    let profile = stages.time("profile", || Profile::new(recording));
+    let mut written = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let stage = output.format().ending();
+        written.extend(stages.time(stage, || output::render(recording, &profile, vec![output]))?);
+    }
     if !quiet {
         let files: Vec<Destination> = written.iter().map(|written| written.destination.clone()).collect();
         text::write(recording, &profile, &files, &mut std::io::stderr().lock())?;

@@ -6,7 +6,7 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     path::Path,
 };
 
@@ -96,6 +96,11 @@ impl MultiProgram {
             object.functions.get(&program.function_key()).ok_or_else(|| broken(&format!("no function {name}")))?;
         let fd = load_program(name, kind, function, &program.license, &btf)?;
         Ok(Self { fd, kind })
+    }
+
+    /// The program's descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Attaches to all `points` of the file at `path` (which the kernel resolves now and no more), for the threads of `pid`

@@ -3,7 +3,7 @@
 //! Shards are memory-mapped maps: only the words that changed are written, and no shard is copied as a whole.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     os::fd::{AsFd as _, AsRawFd as _},
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
@@ -57,12 +57,15 @@ impl Uploaded {
             maps.rules.set(index, Value(*rule), 0)?;
         }
         for DirtyShard { shard, words, changed } in placements.take_dirty() {
-            if !self.shards.contains_key(&shard) {
-                let (map, mapped) = new_shard()?;
-                maps.shards.set(shard, &map, 0)?;
-                self.shards.insert(shard, mapped);
-            }
-            if let (Some(mapped), Some(new)) = (self.shards.get(&shard), words.get(changed.clone())) {
+            let mapped = match self.shards.entry(shard) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let (map, mapped) = new_shard()?;
+                    maps.shards.set(shard, &map, 0)?;
+                    entry.insert(mapped)
+                }
+            };
+            if let Some(new) = words.get(changed.clone()) {
                 mapped.write(changed.start, new);
             }
         }
@@ -94,9 +97,9 @@ impl MappedShard {
     /// The kernel may read at any time; it does not look at words before a mapping refers to them.
     fn write(&self, start: usize, words: &[u32]) {
         let Some(end) = start.checked_add(words.len()).filter(|&end| end <= SHARD_WORDS as usize) else { return };
-        // SAFETY: the mapping lives as long as `self` and holds SHARD_WORDS aligned words, of which these are a part.
-        let shared = unsafe { std::slice::from_raw_parts(self.words.as_ptr().add(start), end - start) };
-        for (to, from) in shared.iter().zip(words) {
+        // SAFETY: the mapping lives as long as `self` and holds SHARD_WORDS aligned words.
+        let shared = unsafe { std::slice::from_raw_parts(self.words.as_ptr(), SHARD_WORDS as usize) };
+        for (to, from) in shared[start..end].iter().zip(words) {
             to.store(*from, Ordering::Relaxed);
         }
     }

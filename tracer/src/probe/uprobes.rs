@@ -30,7 +30,7 @@ pub enum AttachError {
         /// Why not by multi link.
         multi: MultiError,
         /// Why not by perf event.
-        perf_event: ProgramError,
+        perf_event: Box<ProgramError>,
     },
     /// The object has no such program: a bug in the build.
     #[error("the BPF object lacks a uprobe program")]
@@ -64,7 +64,23 @@ impl Programs {
             .ok_or(AttachError::NoProgram)?;
         attach_one_by_one(program, path, points, pid)
             .map(Probes::PerfEvents)
-            .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event })
+            .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event: Box::new(perf_event) })
+    }
+
+    /// Attaches one of the [`CALIBRATION`](super::programs::CALIBRATION) programs that were loaded, by a multi link.
+    ///
+    /// # Errors
+    /// See [`MultiProgram::attach`](super::multi::MultiProgram::attach).
+    pub fn attach_program(
+        &self,
+        name: &str,
+        path: &Path,
+        points: &[Point],
+        pid: Option<NonZeroU32>,
+    ) -> Result<OwnedFd, MultiError> {
+        let program = self.calibration.get(name);
+        let program = program.ok_or_else(|| MultiError::Object(format!("the program {name} was not loaded")))?;
+        program.attach(path, points, pid.map(NonZeroU32::get))
     }
 
     /// Has process `pid` stop in the function at `file_offset` of its dynamic loader, until [`Programs::detach_loader`]. Only a

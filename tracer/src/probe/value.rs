@@ -2,7 +2,7 @@
 
 use tracer_ebpf::abi::{
     allocation::FunctionCounters,
-    process::Process,
+    process::{Changes, Process},
     settings::Settings,
     unwind::{Rule, SHARD_WORDS},
 };
@@ -18,6 +18,8 @@ unsafe impl aya::Pod for Value<Settings> {}
 unsafe impl aya::Pod for Value<FunctionCounters> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value<Process> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Value<Changes> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value<Rule> {}
 // SAFETY: as above.

@@ -67,7 +67,9 @@ impl Session {
         if self.let_libraries_load(pid)? == Next::Ended {
             return Ok(Next::Ended);
         }
-        self.add(Process::open(pid.get())?)?;
+        let process = Process::open(pid.get())?;
+        let points = self.discover(&process)?;
+        self.add(process, &points)?;
         Ok(Next::Stopped)
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use aya::maps::MapError;
 use tracer_ebpf::abi::{
-    process::{MAX_MAPPINGS, Mapping, MappingKind, Process},
+    process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process},
     sample::ProcessChange,
 };
 
@@ -140,11 +140,11 @@ impl Processes {
     /// [`ProcessError::Mappings`] when it has ended.
     pub fn install(&mut self, maps: &mut Maps, process: u32) -> Result<(), ProcessError> {
         // Before the mappings are read: whatever is unmapped from here on makes the kernel distrust this copy.
-        let removals = match maps.removals.get(&process, 0) {
-            Ok(removals) => removals,
+        let changes = match maps.changes.get(&process, 0) {
+            Ok(Value(changes)) => changes,
             Err(MapError::KeyNotFound) => {
-                maps.removals.insert(process, 0, 0)?;
-                0
+                maps.changes.insert(process, Value(Changes::default()), 0)?;
+                Changes::default()
             }
             Err(error) => return Err(error.into()),
         };
@@ -152,8 +152,8 @@ impl Processes {
         self.lost.mappings += scan.dropped + scan.unnumbered;
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
-        let value = self.process_value(&scan.mappings, removals);
-        match maps.processes.insert(process, &*value, 0) {
+        let value = self.process_value(&scan.mappings, changes);
+        match maps.processes.insert(process, *value, 0) {
             Ok(()) => Ok(()),
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
                 self.lost.processes += 1;
@@ -168,8 +168,9 @@ impl Processes {
     /// # Errors
     /// What the kernel's maps say.
     pub fn expect(&mut self, maps: &mut Maps, process: u32) -> Result<(), MapError> {
-        maps.removals.insert(process, 0, 0)?;
-        maps.processes.insert(process, self.process_value(&[], 0), 0)
+        let changes = Changes::default();
+        maps.changes.insert(process, Value(changes), 0)?;
+        maps.processes.insert(process, *self.process_value(&[], changes), 0)
     }
 
     /// Reads a process's mappings, for those who choose what to probe.
@@ -203,7 +204,7 @@ impl Processes {
         self.rested.remove(&process);
         // Both are usually gone already: the kernel side removes them when the process ends.
         let _ = maps.processes.remove(&process);
-        let _ = maps.removals.remove(&process);
+        let _ = maps.changes.remove(&process);
     }
 
     fn build_tables(&mut self, scan: &Scan) {
@@ -239,9 +240,14 @@ impl Processes {
     }
 
     /// The kernel's view of the mappings.
-    fn process_value(&mut self, executable: &[ExecutableMapping], removals: u64) -> Box<Value<Process>> {
+    fn process_value(&mut self, executable: &[ExecutableMapping], changes: Changes) -> Box<Value<Process>> {
         let none = Mapping { start: 0, end: 0, bias: 0, page_table: 0, module: 0, kind: 0, padding: 0 };
-        let mut value = Box::new(Value(Process { count: 0, padding: 0, removals, mappings: [none; MAX_MAPPINGS] }));
+        let mut value = Box::new(Value(Process {
+            count: 0,
+            mapped: changes.mapped as u32,
+            removals: changes.removals,
+            mappings: [none; MAX_MAPPINGS],
+        }));
         let mut mappings: Vec<Mapping> = executable.iter().flat_map(|mapping| self.pieces(mapping)).collect();
         if mappings.len() > MAX_MAPPINGS {
             // Modules are worth more than JIT code, of which there may be any number of pieces.

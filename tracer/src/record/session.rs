@@ -208,14 +208,22 @@ impl Session {
         })
     }
 
-    /// Prepares a process's tables and probes its allocation functions. A process that was added before, and now runs another
+    /// Chooses the functions of a process to probe.
+    ///
+    /// # Errors
+    /// When its mappings cannot be read, or nothing in it is known to allocate.
+    pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
+        let scan = self.processes.scan(target.pid)?;
+        Ok(discover(self.processes.modules(), &scan)?.probed)
+    }
+
+    /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
     /// program, takes its own place.
     ///
     /// # Errors
     /// See [`SessionError`]; nothing stays attached when the session is dropped then.
-    pub fn add(&mut self, target: Process) -> Result<(), SessionError> {
+    pub fn add(&mut self, target: Process, points: &[Probed]) -> Result<(), SessionError> {
         let pid = target.pid;
-        let scan = self.processes.scan(pid)?;
         let names = NameSources::new(&target).map_err(|source| ProcessError::Mappings { process: pid, source })?;
         match self.targets.iter_mut().zip(&mut self.names).find(|(known, _)| known.pid == pid) {
             Some((known, known_names)) => (*known, *known_names) = (target, names),
@@ -225,10 +233,11 @@ impl Session {
             }
         }
         self.processes.install(&mut self.programs.maps, pid)?;
-        let found = discover(self.processes.modules(), &scan)?;
         let scope = if self.request.children { None } else { NonZeroU32::new(pid) };
-        self.attached.attach(&mut self.programs, &self.processes, &found.probed, scope)?;
-        Ok(())
+        self.attached.attach(&mut self.programs, &self.processes, points, scope)?;
+        // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from
+        // this one.
+        Ok(self.processes.install(&mut self.programs.maps, pid)?)
     }
 
     /// Begins to count and sample.

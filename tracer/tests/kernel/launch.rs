@@ -237,7 +237,9 @@ fn several_processes_are_counted_together() {
     let raw = runtime.block_on(async {
         let mut session = Session::new(request).unwrap();
         for program in &waiting {
-            session.add(Process::open(program.0.id()).unwrap()).unwrap();
+            let process = Process::open(program.0.id()).unwrap();
+            let points = session.discover(&process).unwrap();
+            session.add(process, &points).unwrap();
         }
         session.begin().unwrap();
         for program in &mut waiting {

@@ -1,7 +1,21 @@
 //! tracer against the running kernel. Needs root; each test says why it is skipped where that is missing.
-//! Run with `--test-threads=1`: the tests measure and trace the whole machine.
+//! Run with `--test-threads=1`: the tests measure and trace the whole machine. With `--nocapture` they show what they measured.
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
-
+mod comparison;
+mod coverage;
+mod dlopen;
+mod exact_counts;
+mod fork_exec;
+mod gdb;
+mod ground_truth;
 mod launch;
 mod load;
+mod matrix;
+mod names;
+mod overflow;
+mod programs;
+mod recording;
+mod return_probe;
+mod sigkill;
+mod truth;

@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail};
 use super::{Options, record};
 use crate::{exec, workspace};
 
-/// Functions of the game server that allocate on every tick of a game or message of a player.
-const EXPECTED: [&str; 4] = ["play_game", "tick_runner", "update", "on_message"];
+/// Functions of the game server that allocate on every tick of a game, on every message of a player, and when players
+/// connect (the WebSocket set-up: `on_connection` and tungstenite's `ServerHandshake`).
+const EXPECTED: [&str; 6] = ["play_game", "tick_runner", "update", "on_message", "on_connection", "ServerHandshake"];
 const DURATION: Duration = Duration::from_secs(5);
 const GAMES: u32 = 100;
 

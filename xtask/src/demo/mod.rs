@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the reference server under load, and tracer on it. Nothing is left running.
 
-mod background;
+pub mod background;
 pub mod check;
 pub mod loaded_server;
 
@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -51,9 +51,11 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     let tracer = build_tracer()?;
     let logs = workspace::target_dir()?.join("demo");
     let load = Load { games: options.games };
+    let begun = Instant::now();
     let server = LoadedServer::start(load, &logs)?;
     eprintln!("server {} plays {} games over {} connections", server.pid(), load.games, load.connections());
 
+    wait_for_turnover(begun, options.duration);
     let status = run_tracer(&tracer, server.pid(), options)?;
     let totals = server.stop()?;
     eprintln!("load client:\n  {}", totals.trim_end().replace('\n', "\n  "));
@@ -64,7 +66,28 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     Ok(status)
 }
 
-fn build_tracer() -> anyhow::Result<PathBuf> {
+/// What a game lasts: the fast player has won by then.
+const GAME: Duration = Duration::from_millis(27_400);
+
+/// Waits until the games that were started at `begun` will end in the middle of the recording: their players leave and
+/// others come, so that the set-up of connections is in the picture too.
+fn wait_for_turnover(begun: Instant, duration: Duration) {
+    let wait = (begun + GAME).saturating_duration_since(Instant::now() + duration / 2);
+    if !wait.is_zero() {
+        eprintln!(
+            "the first games end in {} s; recording begins in {} s",
+            (wait + duration / 2).as_secs(),
+            wait.as_secs()
+        );
+        std::thread::sleep(wait);
+    }
+}
+
+/// Builds tracer in release; returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub fn build_tracer() -> anyhow::Result<PathBuf> {
     exec::exec(workspace::cargo()?.args(["build", "--locked", "--release", "--package", "tracer"]))?;
     Ok(workspace::target_dir()?.join("release/tracer"))
 }
