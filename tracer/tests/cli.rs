@@ -49,8 +49,15 @@ impl Target {
         Self(Command::new(program.as_ref()).args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }
 
+    /// Ready when this returns: its loader is done.
     fn sleeping() -> Self {
-        Self::start("sleep", &["60"])
+        let target = Self::start("sleep", &["60"]);
+        let state = || fs::read_to_string(format!("/proc/{}/stat", target.pid())).unwrap_or_default();
+        let maps = || fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap_or_default();
+        while !(state().contains(") S ") && maps().contains("libc")) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        target
     }
 
     fn pid(&self) -> u32 {
@@ -97,6 +104,25 @@ fn a_process_id_that_does_not_exist_is_named() {
     let (code, said) = run(tracer(&folder(), &format!("--pid {}", ended.pid())));
     assert_eq!(code, Some(1));
     assert_eq!(said, format!("tracer: no process has the id {}; `ps -e` lists those that run\n", ended.pid()));
+}
+
+#[test]
+fn a_name_that_nobody_has_is_answered_with_those_that_run() {
+    if !is_root("tracing") {
+        return;
+    }
+    let _target = Target::sleeping();
+    let (code, said) = run(tracer(&folder(), "--comm slee"));
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("tracer: no process is called slee; there are "), "{said}");
+    assert!(said.contains("sleep"), "{said}");
+}
+
+#[test]
+fn stdout_is_not_shared_with_a_started_program() {
+    let (code, said) = run(tracer(&folder(), "-o - -- true"));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("`-o -` would mix with what the program writes to stdout; name a file"), "{said}");
 }
 
 #[test]
@@ -198,7 +224,9 @@ fn wrong_usage_says_what_would_be_right() {
         ("--pid 1 --unwind-memory 1KiB", "a size from 1MiB to 256MiB"),
         ("--pid 1 --max-depth 0", "not in 1..=1024"),
         ("--pid name", "invalid digit"),
-        ("--duration 30s", "--pid <PID>"),
+        ("--duration 30s", "<--pid <PID>|--comm <NAME>|COMMAND>"),
+        ("--pid 1 --comm x", "cannot be used with"),
+        ("--pid 1 -- ls", "cannot be used with"),
         ("--pid 1 --intervall 1KiB", "'--interval'"),
     ] {
         let (code, said) = run(tracer(&folder(), arguments));
@@ -220,6 +248,8 @@ fn help_is_on_stdout_and_names_every_option() {
     let record = help("record --help");
     for option in [
         "--pid",
+        "--comm",
+        "COMMAND",
         "--children",
         "--duration",
         "--interval",

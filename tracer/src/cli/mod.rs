@@ -1,11 +1,13 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
 pub mod doctor;
+pub mod failure;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
 pub mod render;
+mod scope;
 mod stages;
 
 use std::ffi::OsString;

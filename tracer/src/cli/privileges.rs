@@ -4,6 +4,8 @@ use std::io;
 
 use anyhow::{anyhow, bail};
 
+use super::failure;
+
 /// `CAP_SYS_PTRACE` and `CAP_SYS_ADMIN`, include/uapi/linux/capability.h.
 const NEEDED: [(u32, &str); 2] = [(19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
 
@@ -43,7 +45,7 @@ pub fn explain(error: anyhow::Error) -> anyhow::Error {
     let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     match hint(refused, &lockdown, release.trim()) {
-        Some(hint) => anyhow!("{error:#}\nhint: {hint}"),
+        Some(hint) => anyhow!("{}\nhint: {hint}", failure::describe(&error)),
         None => error,
     }
 }

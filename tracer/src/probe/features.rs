@@ -103,6 +103,8 @@ pub fn own_programs() -> Tried {
         enabled: 0,
         wakeup_bytes: u64::from(RING_BYTES),
         follow_children: 0,
+        launched: 0,
+        padding: 0,
         return_probes: ReturnProbeOffsets::default(),
     };
     Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;

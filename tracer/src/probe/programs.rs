@@ -126,8 +126,7 @@ impl Programs {
     /// See [`LoadError`].
     pub fn load_with(options: &Options, calibration: &[&'static str]) -> Result<Self, LoadError> {
         let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", options.ring_bytes).load(OBJECT)?;
-        let load =
-            |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
+        let load = |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
         let multi = load("allocation");
         let calibration = calibration.iter().map(|&name| Ok((name, load(name)?))).collect::<Result<_, MultiError>>()?;
         let tracepoints = attach_tracepoints(&mut ebpf)?;

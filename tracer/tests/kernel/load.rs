@@ -16,6 +16,8 @@ fn load(calibration: &[&'static str]) -> Programs {
         enabled: 0,
         wakeup_bytes: 1 << 20,
         follow_children: 0,
+        launched: 0,
+        padding: 0,
         return_probes: Default::default(),
     };
     let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
