@@ -6,6 +6,7 @@
 mod allocation;
 mod atomic;
 mod bits;
+mod calibration;
 mod events;
 mod maps;
 mod processes;
@@ -26,6 +27,30 @@ pub extern "C" fn allocation(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn empty(_context: *mut c_void) -> u32 {
+    0
+}
+
+/// The dynamic loader of a program that tracer started has loaded libraries (`_dl_debug_state`, see `<link.h>`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn libraries_loaded(_context: *mut c_void) -> u32 {
+    processes::stop_launched();
+    0
+}
+
+/// Walks the stack by tables and forgets it: for benchmarks.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn walk(context: *mut c_void) -> u32 {
+    calibration::walk(context);
+    0
+}
+
+/// Has the kernel walk the stack by frame pointers: for benchmarks.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn stackid(context: *mut c_void) -> u32 {
+    calibration::stackid(context);
     0
 }
 

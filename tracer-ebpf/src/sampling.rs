@@ -44,14 +44,25 @@ pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size
     memory.sample.function = cookie.slot();
     memory.sample.size = size;
     memory.sample.interval = settings.interval;
+    // A displacement is a multiple of 8: its lowest bit says that the frame pointer was saved before the probe.
+    let entry = cookie.displacement() | cookie.has_saved_frame_pointer() as u64;
+    walk(scratch, registers, settings, entry);
+    submit(scratch, settings);
+    release(scratch);
+}
+
+/// Walks from the registers at a probe, which knows how far the return address is from the stack pointer.
+#[inline(always)]
+pub fn walk(scratch: *mut Scratch, registers: &pt_regs, settings: &Settings, displacement: u64) {
+    // SAFETY: the claimed slot.
+    let memory = unsafe { &mut *scratch };
     memory.ip = registers.rip;
     memory.sp = registers.rsp;
     memory.bp = registers.rbp;
-    unwind::walk(scratch, settings, Some(cookie.displacement() | cookie.has_saved_frame_pointer() as u64));
-    submit(scratch, settings);
+    unwind::walk(scratch, settings, Some(displacement));
 }
 
-/// Completes the header, writes the record and gives the scratch slot back.
+/// Completes the header and writes the record.
 #[inline(always)]
 fn submit(scratch: *mut Scratch, settings: &Settings) {
     // SAFETY: the claimed slot.
@@ -69,13 +80,20 @@ fn submit(scratch: *mut Scratch, settings: &Settings) {
     if !events::output(scratch.cast(), length, settings) {
         count_loss(Loss::RingFull);
     }
+}
+
+/// Gives a scratch slot back.
+#[inline(always)]
+pub fn release(scratch: *mut Scratch) {
+    // SAFETY: the claimed slot.
+    let memory = unsafe { &mut *scratch };
     // SAFETY: aligned, inside the value.
     unsafe { (&raw mut memory.busy).write_volatile(0) };
 }
 
 /// A free scratch slot of this CPU.
 #[inline(always)]
-fn claim() -> Option<*mut Scratch> {
+pub fn claim() -> Option<*mut Scratch> {
     let mut slot = 0;
     while slot < SCRATCH_SLOTS {
         let scratch = SCRATCH.get_ptr_mut(slot)?;

@@ -1,5 +1,6 @@
 //! The tasks of this repository: a table of subcommands, one file for each. `cargo xtask help` lists them.
 
+mod bench;
 mod build_ebpf;
 mod demo;
 mod exec;
@@ -22,6 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    Bench(bench::Options),
     BuildEbpf(build_ebpf::Options),
     Demo(demo::Options),
     Setup(setup::Options),
@@ -30,6 +32,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Task::BuildEbpf(options) => build_ebpf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),

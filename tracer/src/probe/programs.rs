@@ -1,13 +1,14 @@
 //! The loaded BPF object: maps, tracepoint programs, allocation program.
 
 use std::{
-    io,
-    os::fd::{AsFd as _, BorrowedFd},
+    collections::BTreeMap,
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, StackTraceMap},
     programs::{ProgramError, TracePoint},
 };
 use tracer_ebpf::abi::{
@@ -19,7 +20,7 @@ use tracer_ebpf::abi::{
 
 use super::{
     OBJECT,
-    multi::{MultiError, MultiProgram},
+    multi::{LinkKind, MultiError, MultiProgram},
     tracepoint::{Tracefs, TracepointLink},
     value::{Shard, Value},
 };
@@ -74,6 +75,7 @@ pub struct Programs {
     pub maps: Maps,
     pub(super) ebpf: Ebpf,
     pub(super) multi: Result<MultiProgram, MultiError>,
+    pub(super) calibration: BTreeMap<&'static str, MultiProgram>,
     _tracepoints: Vec<TracepointLink>,
 }
 
@@ -91,7 +93,7 @@ pub struct Maps {
 }
 
 /// Programs that follow what happens to processes, and where they attach.
-const TRACEPOINTS: [(&str, &str, &str); 11] = [
+pub(super) const TRACEPOINTS: [(&str, &str, &str); 11] = [
     ("munmap_enter", "syscalls", "sys_enter_munmap"),
     ("mremap_enter", "syscalls", "sys_enter_mremap"),
     ("mmap_enter", "syscalls", "sys_enter_mmap"),
@@ -105,14 +107,28 @@ const TRACEPOINTS: [(&str, &str, &str); 11] = [
     ("task_exit", "sched", "sched_process_exit"),
 ];
 
+/// Programs that no recording uses, see `tracer-ebpf/src/calibration.rs`: what a hit costs at least, the walk alone, and the
+/// kernel's own walk by frame pointers.
+pub const CALIBRATION: [&str; 3] = ["empty", "walk", "stackid"];
+
 impl Programs {
     /// Loads everything and attaches the tracepoints; allocation probes come later, by [`super::uprobes`].
     ///
     /// # Errors
     /// See [`LoadError`].
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        Self::load_with(options, &[])
+    }
+
+    /// As [`Self::load`], with some of the programs of [`CALIBRATION`], for [`Self::attach_program`].
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_with(options: &Options, calibration: &[&'static str]) -> Result<Self, LoadError> {
         let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", options.ring_bytes).load(OBJECT)?;
-        let multi = MultiProgram::load(OBJECT, "allocation", |name| ebpf.map(name).and_then(map_fd));
+        let load = |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
+        let multi = load("allocation");
+        let calibration = calibration.iter().map(|&name| Ok((name, load(name)?))).collect::<Result<_, MultiError>>()?;
         let tracepoints = attach_tracepoints(&mut ebpf)?;
         let mut maps = Maps {
             settings: typed(&mut ebpf, "SETTINGS")?,
@@ -125,13 +141,41 @@ impl Programs {
             events: Some(typed(&mut ebpf, "EVENTS")?),
         };
         maps.settings.set(0, Value(options.settings), 0)?;
-        Ok(Self { maps, ebpf, multi, _tracepoints: tracepoints })
+        Ok(Self { maps, ebpf, multi, calibration, _tracepoints: tracepoints })
     }
 
     /// Why the kernel has no multi links; `None` where it has them.
     pub fn multi_refused(&self) -> Option<&MultiError> {
         self.multi.as_ref().err()
     }
+
+    /// Takes the map with the stacks of the program `stackid`.
+    ///
+    /// # Errors
+    /// When it was taken before.
+    pub fn take_stacks(&mut self) -> Result<StackTraceMap<MapData>, LoadError> {
+        typed(&mut self.ebpf, "STACKS")
+    }
+
+    /// How many instructions the verifier followed in each loaded program, over all paths. It gives up at a million
+    /// (`BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h).
+    ///
+    /// # Errors
+    /// Before Linux 5.16, which does not say.
+    pub fn verified_instructions(&self) -> io::Result<BTreeMap<String, u64>> {
+        let tracepoints = self.ebpf.programs().filter_map(|(name, program)| Some((name, program.fd().ok()?.as_fd())));
+        let multi = self.multi.iter().map(|program| ("allocation", program.fd()));
+        let calibration = self.calibration.iter().map(|(name, program)| (*name, program.fd()));
+        let programs = tracepoints.chain(multi).chain(calibration);
+        programs.map(|(name, fd)| Ok((name.to_owned(), verified_instructions(fd)?))).collect()
+    }
+}
+
+/// `verified_insns` of a program's `/proc/self/fdinfo` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c).
+fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("verified_insns:"));
+    line.and_then(|count| count.trim().parse().ok()).ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<TracepointLink>, LoadError> {
@@ -161,12 +205,13 @@ fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str)
     Ok(T::try_from(map)?)
 }
 
-fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
         Map::Array(data)
         | Map::PerCpuArray(data)
         | Map::HashMap(data)
         | Map::RingBuf(data)
+        | Map::StackTraceMap(data)
         | Map::ArrayOfMaps(data) => Some(data.fd().as_fd()),
         _ => None,
     }

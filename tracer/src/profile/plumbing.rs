@@ -33,8 +33,24 @@ const C: &[&str] = &[
     "xstrdup",
 ];
 
-/// Beginnings of names in C: inner functions of glibc, jemalloc, tcmalloc and mimalloc, and Rust's allocation symbols.
+/// Beginnings of names in C: inner functions of glibc, jemalloc, tcmalloc and mimalloc, Rust's allocation symbols, and the
+/// wrappers of CPython, PostgreSQL and Redis.
 const C_PREFIXES: &[&str] = &[
+    "_PyMem_",
+    "PyMem_",
+    "_PyObject_Malloc",
+    "_PyObject_Calloc",
+    "_PyObject_Realloc",
+    "PyObject_Malloc",
+    "PyObject_Calloc",
+    "PyObject_Realloc",
+    "palloc",
+    "repalloc",
+    "MemoryContextAlloc",
+    "AllocSet",
+    "zmalloc",
+    "zcalloc",
+    "zrealloc",
     "__libc_",
     "__GI___libc_",
     "_int_malloc",

@@ -67,9 +67,9 @@ pub struct Outcome {
 }
 
 impl Late {
-    /// Modules that need not be looked at again: those of the first discovery.
-    pub fn new(modules: &Modules) -> Self {
-        Self { considered: modules.iter().map(|module| module.number).collect(), ..Self::default() }
+    /// These modules were looked at by others: they need not be looked at here.
+    pub fn consider(&mut self, modules: &Modules) {
+        self.considered.extend(modules.iter().map(|module| module.number));
     }
 
     /// Takes note of a scan; looks for allocators in modules that were never considered. `points` are those probed so far.

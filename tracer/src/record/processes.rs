@@ -148,8 +148,7 @@ impl Processes {
     /// # Errors
     /// [`ProcessError::Mappings`] when it has ended.
     pub fn follow(&mut self, maps: &mut Maps, process: u32) -> Result<(), ProcessError> {
-        maps.changes.insert(process, Value(Changes::default()), 0)?;
-        maps.processes.insert(process, *self.process_value(&[], Changes::default()), 0)?;
+        self.expect(maps, process)?;
         self.install(maps, process)
     }
 
@@ -164,7 +163,7 @@ impl Processes {
             Err(MapError::KeyNotFound) => return Err(ProcessError::Ended(process)),
             Err(error) => return Err(error.into()),
         };
-        let scan = self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })?;
+        let scan = self.scan(process)?;
         self.lost.mappings += scan.dropped + scan.unnumbered;
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
@@ -187,7 +186,25 @@ impl Processes {
         std::mem::take(&mut self.arrived)
     }
 
-    /// All modules so far.
+    /// Makes a process known to the kernel before anything of it is worth reading: it is about to run another program.
+    ///
+    /// # Errors
+    /// What the kernel's maps say.
+    pub fn expect(&mut self, maps: &mut Maps, process: u32) -> Result<(), MapError> {
+        let changes = Changes::default();
+        maps.changes.insert(process, Value(changes), 0)?;
+        maps.processes.insert(process, *self.process_value(&[], changes), 0)
+    }
+
+    /// Reads a process's mappings, for those who choose what to probe.
+    ///
+    /// # Errors
+    /// [`ProcessError::Mappings`] when it has ended.
+    pub fn scan(&mut self, process: u32) -> Result<Scan, ProcessError> {
+        self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })
+    }
+
+    /// The modules of all processes.
     pub fn modules(&self) -> &Modules {
         &self.modules
     }

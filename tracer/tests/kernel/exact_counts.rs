@@ -1,9 +1,15 @@
 //! The exact counters agree with a program that counts for itself, and so does every sample when every call is sampled.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use serde::Deserialize;
-use tracer::record::session::RawRecording;
+use tracer::{
+    allocators::ProbePoint,
+    record::session::{RawRecording, Request},
+};
 use tracer_ebpf::abi::allocation::size_class;
 
 use crate::{
@@ -49,7 +55,7 @@ impl Calls {
 }
 
 /// Runs the program under a recording; what it says it did comes along.
-fn run(request: tracer::record::session::Request, rounds: &str) -> (RawRecording, Vec<Calls>) {
+fn run(request: Request, rounds: &str) -> (RawRecording, Vec<Calls>) {
     let mut program = Program::start(&PROGRAM.compile(), &[THREADS, rounds], None);
     let (recording, said) = record(program.pid(), request, || {
         program.go();
@@ -62,15 +68,11 @@ fn run(request: tracer::record::session::Request, rounds: &str) -> (RawRecording
 /// Calls and bytes by serving function and size class.
 type Counts = BTreeMap<(String, usize), (u64, u64)>;
 
-fn counted(recording: &RawRecording, truth: &[Calls]) -> Counts {
+fn counted(recording: &RawRecording) -> Counts {
     let mut counts = Counts::new();
     for (probed, counters) in recording.points.iter().zip(&recording.counters) {
-        let point = &probed.point;
-        // Functions at one address share a counter, under one of their names. The truth uses the others, too.
-        let is_name = |name: &str| point.function == name || point.aliases.iter().any(|alias| alias == name);
-        let name = truth.iter().map(Calls::served_by).find(|name| is_name(name)).unwrap_or(&point.function);
         for (class, counter) in counters.iter().enumerate().filter(|(_, counter)| counter.calls > 0) {
-            let count = counts.entry((name.to_owned(), class)).or_default();
+            let count = counts.entry((probed.point.function.clone(), class)).or_default();
             count.0 += counter.calls;
             count.1 += counter.bytes;
         }
@@ -79,20 +81,16 @@ fn counted(recording: &RawRecording, truth: &[Calls]) -> Counts {
 }
 
 fn expected(recording: &RawRecording, truth: &[Calls]) -> Counts {
+    // Functions at one address share a counter, which has one of their names.
+    let counter = |name: &str| {
+        let has_name = |point: &ProbePoint| point.function == name || point.aliases.iter().any(|alias| alias == name);
+        let probed = recording.points.iter().find(|probed| has_name(&probed.point));
+        probed.map_or_else(|| format!("{name}, which is not probed"), |probed| probed.point.function.clone())
+    };
     let mut counts = Counts::new();
     let retries = truth.iter().filter(|calls| calls.is_retried()).map(|calls| (calls, "malloc"));
     for (calls, by) in truth.iter().map(|calls| (calls, calls.served_by())).chain(retries) {
-        // The name under which the counter appears in `counted`: the first that the truth uses.
-        let point = recording
-            .points
-            .iter()
-            .map(|probed| &probed.point)
-            .find(|point| point.function == by || point.aliases.iter().any(|alias| alias == by));
-        let is_name = |name: &&str| {
-            point.is_some_and(|point| point.function == *name || point.aliases.iter().any(|alias| alias == name))
-        };
-        let name = truth.iter().map(Calls::served_by).find(is_name).unwrap_or(by);
-        let count = counts.entry((name.to_owned(), size_class(calls.size))).or_default();
+        let count = counts.entry((counter(by), size_class(calls.size))).or_default();
         count.0 += calls.calls;
         count.1 += calls.calls * calls.size;
     }
@@ -106,7 +104,7 @@ fn counters_are_exact() {
     let calls: u64 = truth.iter().map(|calls| calls.calls).sum();
     println!("{calls} calls from {THREADS} threads, {} kinds", truth.len());
     assert!(calls > 300_000, "{calls}");
-    assert_same(&counted(&recording, &truth), &expected(&recording, &truth));
+    assert_same(&counted(&recording), &expected(&recording, &truth));
 }
 
 #[test]
@@ -114,7 +112,7 @@ fn every_call_is_sampled_where_it_was_made() {
     let Some(_guard) = alone() else { return };
     let (recording, truth) = run(request(EVERY), "100");
     assert_eq!(recording.losses.samples(), 0);
-    // By thread, site and size: what of it the function that serves the call shows is in the counters' test.
+    // By thread, site and size.
     let mut expected: BTreeMap<(String, String, u64), u64> = BTreeMap::new();
     for calls in &truth {
         *expected.entry((calls.thread.clone(), calls.site.clone(), calls.size)).or_default() +=
@@ -133,8 +131,8 @@ fn every_call_is_sampled_where_it_was_made() {
 }
 
 /// Compares, and shows only what differs.
-fn assert_same<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(got: &BTreeMap<K, V>, truth: &BTreeMap<K, V>) {
-    let keys: std::collections::BTreeSet<&K> = got.keys().chain(truth.keys()).collect();
+fn assert_same<K: Ord + Debug, V: PartialEq + Debug>(got: &BTreeMap<K, V>, truth: &BTreeMap<K, V>) {
+    let keys: BTreeSet<&K> = got.keys().chain(truth.keys()).collect();
     let different: Vec<String> = keys
         .into_iter()
         .filter(|key| got.get(key) != truth.get(key))

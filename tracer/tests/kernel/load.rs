@@ -1,34 +1,51 @@
-//! The BPF object loads.
+//! The BPF object loads, and stays far below the verifier's limit.
 
-use tracer::probe::programs::{Options, Programs};
+use tracer::probe::programs::{CALIBRATION, Options, Programs};
 use tracer_ebpf::abi::settings::Settings;
 
-#[test]
-fn programs_load_and_attach() {
+use crate::recording::alone;
+
+/// Instructions that the verifier may follow in one program. It gives up at a million, and what it follows grows and
+/// shrinks from one kernel to the next.
+const BUDGET: u64 = 50_000;
+
+fn load(calibration: &[&'static str]) -> Programs {
     let settings = Settings {
         interval: 1 << 19,
         max_frames: 128,
         enabled: 0,
         wakeup_bytes: 1 << 20,
         follow_children: 0,
+        launched: 0,
+        padding: 0,
         return_probes: Default::default(),
     };
-    let programs = Programs::load(&Options { settings, ring_bytes: 1 << 22 });
-    match programs {
-        Ok(programs) => {
-            if let Some(error) = programs.multi_refused() {
-                panic!("{error}")
-            }
-            for info in aya::programs::loaded_programs().flatten() {
-                println!(
-                    "{:?} {:?} jited {} xlated {:?}",
-                    info.name_as_str(),
-                    info.verified_instruction_count(),
-                    info.size_jitted(),
-                    info.size_translated()
-                );
-            }
-        }
-        Err(error) => panic!("{error}"),
+    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
+    loaded.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn programs_load_and_attach() {
+    let Some(_guard) = alone() else { return };
+    let programs = load(&[]);
+    if let Some(error) = programs.multi_refused() {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn budget() {
+    let Some(_guard) = alone() else { return };
+    // Programs that a recording loads only when it needs them are asked for like those of the benchmarks.
+    let on_demand = [&CALIBRATION[..], &["libraries_loaded"]].concat();
+    let counts = load(&on_demand).verified_instructions().unwrap();
+    // Those of tracer/bpf/tracer.bpf.txt.
+    let recorded = include_str!("../../bpf/tracer.bpf.txt").lines().filter_map(|line| line.strip_prefix("program "));
+    let names: Vec<_> = recorded.filter_map(|line| line.split(' ').next()).collect();
+    assert!(!names.is_empty());
+    for name in names {
+        let count = counts.get(name).unwrap_or_else(|| panic!("{name} is not loaded"));
+        println!("{name} {count}");
+        assert!((1..=BUDGET).contains(count), "{name}: {count} instructions");
     }
 }

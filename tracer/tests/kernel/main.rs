@@ -11,6 +11,7 @@ mod fork_exec;
 mod gdb;
 mod ground_truth;
 mod late_allocator;
+mod launch;
 mod load;
 mod matrix;
 mod names;

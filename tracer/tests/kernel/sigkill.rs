@@ -32,7 +32,7 @@ fn a_killed_tracer_leaves_the_code_as_it_was() {
     let path = Build::new(Compiler::Gcc, "dl_loop.c", &["-O2"]).compile();
     let plugin = Build::new(Compiler::Gcc, "plugin.c", &["-O2", "-fPIC", "-shared", "-DFRAME=200"]).compile();
     let plugin = plugin.to_string_lossy();
-    // Allocates for 300 ms each time it is let go: before, while and after its code is changed.
+    // Allocates for 300 ms once it is let go: while its code is put back.
     let mut program = Program::start(&path, &[&plugin, &plugin, "1", "300"], None);
     let functions = ["malloc", "calloc", "realloc", "posix_memalign"].map(|name| code(program.pid(), name));
     let memory = File::open(format!("/proc/{}/mem", program.pid())).expect("the program's memory can be read");
@@ -99,8 +99,8 @@ fn code(pid: u32, name: &str) -> Code {
     let symbol = file.dynamic_symbols().find(|symbol| symbol.is_definition() && symbol.name() == Ok(name));
     let address = symbol.unwrap_or_else(|| panic!("{path} has no {name}")).address();
     let segment = file.segments().find(|s| (s.address()..s.address() + s.size()).contains(&address));
-    let (offset, _) =
-        segment.map(|s| (s.file_range().0 + address - s.address(), ())).expect("a function is in a segment");
+    let segment = segment.expect("a function is in a segment");
+    let offset = segment.file_range().0 + address - segment.address();
     let file_bytes = bytes[offset as usize..][..CODE_BYTES].try_into().expect("the length is right");
     Code { process_address: base + address, file_bytes }
 }

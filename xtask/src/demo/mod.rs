@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the reference server under load, and tracer on it. Nothing is left running.
 
-mod background;
+pub mod background;
 pub mod check;
 pub mod loaded_server;
 
@@ -83,7 +83,11 @@ fn wait_for_turnover(begun: Instant, duration: Duration) {
     }
 }
 
-fn build_tracer() -> anyhow::Result<PathBuf> {
+/// Builds tracer in release; returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub fn build_tracer() -> anyhow::Result<PathBuf> {
     exec::exec(workspace::cargo()?.args(["build", "--locked", "--release", "--package", "tracer"]))?;
     Ok(workspace::target_dir()?.join("release/tracer"))
 }

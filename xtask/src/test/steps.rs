@@ -38,7 +38,8 @@ fn fmt() -> anyhow::Result<Outcome> {
 }
 
 fn clippy() -> anyhow::Result<Outcome> {
-    cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    let features = ["--features", "xtask/bench"];
+    cargo(&[&["clippy", "--locked", "--workspace", "--all-targets"], &features[..], &["--", "-D", "warnings"]].concat())
 }
 
 /// Checked for the host, where there is a clippy: nothing is linked or assembled. Without std a panic can only abort;
@@ -72,7 +73,7 @@ fn bpf_object() -> anyhow::Result<Outcome> {
 }
 
 fn unit() -> anyhow::Result<Outcome> {
-    cargo(&["test", "--locked", "--workspace", "--no-fail-fast"])
+    cargo(&["test", "--locked", "--workspace", "--features", "xtask/bench", "--no-fail-fast"])
 }
 
 /// One test at a time: each traces the system, and counts what it sees.

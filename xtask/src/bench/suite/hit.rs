@@ -1,0 +1,112 @@
+//! What a hit costs: not sampled, sampled, on an instruction that the kernel must single-step; and what that does to a
+//! program, next to other tools.
+
+use std::time::Duration;
+
+use super::{
+    interleave::interleave,
+    peers,
+    probes::{ALWAYS, NEVER, Probes},
+    report::Section,
+    spread::Spread,
+    target::{FramePointers, Load, Target},
+};
+
+const ROUNDS: usize = 41;
+const LIMIT: Duration = Duration::from_secs(15);
+const PAIRS: u32 = 2000;
+const WARM_UP: u32 = 100;
+const DEPTHS: [u32; 3] = [1, 20, 90];
+const GOAL: f64 = 1.1;
+
+/// Measures hits, then tools.
+///
+/// # Errors
+/// When something cannot be attached or measured.
+pub fn run(section: &mut Section) -> anyhow::Result<()> {
+    let mut target = Target::start(FramePointers::Omitted)?;
+    target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
+    let mut probes = Probes::new(target.pid())?;
+    probes.add_tables(target.pid())?;
+    unsampled(section, &mut probes, &mut target)?;
+    sampled(section, &mut probes, &mut target)?;
+    // Its tracepoints cost every system call a little.
+    drop(probes);
+    peers::run(section)
+}
+
+fn unsampled(section: &mut Section, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
+    probes.set_interval(NEVER)?;
+    let load = |pairs| Load { depth: 1, pairs, work: 0 };
+    let pid = target.pid();
+    let rounds = interleave(5, ROUNDS, LIMIT, |arm| {
+        let (program, point) = match arm {
+            0 => return target.run(load(PAIRS)),
+            1 => ("empty", probes.malloc),
+            2 => ("allocation", probes.malloc),
+            3 => ("empty", probes.free),
+            _ => ("empty", probes.free_entry),
+        };
+        probes.attached(program, point, pid, || {
+            target.run(load(WARM_UP))?;
+            target.run(load(PAIRS))
+        })
+    })?;
+    let taken = probes.samples()?.len();
+    let spread = |number: fn(&[f64]) -> f64| Spread::of(rounds.each(number));
+    let ratio = spread(|ns| (ns[2] - ns[0]) / (ns[1] - ns[0]));
+    let stepped = spread(|ns| (ns[4] - ns[0]) / (ns[3] - ns[0]));
+    let shift = probes.free.file_offset - probes.free_entry.file_offset;
+    section.line(&format!(
+        "A hit that is not sampled ({taken} were, of {} hits), in CPU time of the program that is hit, less the same without \
+         a probe:",
+        rounds.len() as u64 * u64::from(PAIRS + WARM_UP)
+    ));
+    section.table(
+        &["hit", "ns", "ratio"],
+        &[
+            vec!["`malloc`, empty program".into(), spread(|ns| ns[1] - ns[0]).digits(0), "1".into()],
+            vec!["`malloc`, allocation program".into(), spread(|ns| ns[2] - ns[0]).digits(0), ratio.to_string()],
+            vec![format!("`free+{shift}`, empty program"), spread(|ns| ns[3] - ns[0]).digits(0), "1".into()],
+            vec!["`free+0`, empty program".into(), spread(|ns| ns[4] - ns[0]).digits(0), stepped.to_string()],
+        ],
+    );
+    let verdict = if ratio.median <= GOAL { "met" } else { "missed" };
+    section.line(&format!("Goal: the allocation program costs at most {GOAL} times the empty one: {verdict}."));
+    Ok(())
+}
+
+fn sampled(section: &mut Section, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
+    probes.set_interval(ALWAYS)?;
+    let (malloc, pid) = (probes.malloc, target.pid());
+    let mut rows = Vec::new();
+    for depth in DEPTHS {
+        let load = |pairs| Load { depth, pairs, work: 0 };
+        let mut frames = 0;
+        probes.samples()?;
+        let rounds = interleave(3, ROUNDS, LIMIT, |arm| {
+            let program = match arm {
+                0 => return target.run(load(PAIRS)),
+                1 => "empty",
+                _ => "allocation",
+            };
+            let time = probes.attached(program, malloc, pid, || {
+                target.run(load(WARM_UP))?;
+                target.run(load(PAIRS))
+            })?;
+            let samples = probes.samples()?;
+            frames = samples.last().map_or(frames, |sample| sample.frames.len());
+            Ok(time)
+        })?;
+        let spread = |number: fn(&[f64]) -> f64| Spread::of(rounds.each(number));
+        rows.push(vec![
+            frames.to_string(),
+            spread(|ns| ns[2] - ns[0]).digits(0),
+            spread(|ns| (ns[2] - ns[0]) / (ns[1] - ns[0])).to_string(),
+        ]);
+    }
+    probes.expect_no_loss()?;
+    section.line("A hit that is sampled: stack walked, record written. The ratio is to a hit of the empty program.");
+    section.table(&["frames", "ns", "ratio"], &rows);
+    Ok(())
+}

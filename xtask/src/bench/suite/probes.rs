@@ -1,0 +1,154 @@
+//! BPF programs on malloc and free of the target.
+
+use std::{num::NonZeroU32, path::PathBuf};
+
+use anyhow::{Context as _, anyhow, ensure};
+use tracer::{
+    allocators::{self, ModuleSymbols},
+    probe::{
+        multi::Point,
+        programs::{CALIBRATION, Options, Programs},
+        value::Value,
+    },
+    record::{
+        decode::{RawSample, Record, decode},
+        processes::Processes,
+    },
+    target::Modules,
+};
+use tracer_ebpf::abi::settings::Settings;
+
+/// Nothing is sampled: far more bytes than a benchmark allocates.
+pub const NEVER: u64 = u32::MAX as u64;
+/// Every allocation is sampled.
+pub const ALWAYS: u64 = 0;
+const RING_BYTES: u32 = 32 << 20;
+
+/// Loaded programs and the C library to attach them to.
+pub struct Probes {
+    /// The programs.
+    pub programs: Programs,
+    library: PathBuf,
+    /// malloc, where recordings have their breakpoint.
+    pub malloc: Point,
+    /// free, where live-heap recordings would have theirs.
+    pub free: Point,
+    /// The first instruction of free.
+    pub free_entry: Point,
+    settings: Settings,
+    processes: Processes,
+    // Keeps the library open.
+    _modules: Modules,
+}
+
+impl Probes {
+    /// Loads the programs and finds the C library of the process.
+    ///
+    /// # Errors
+    /// When the kernel refuses the programs, or no malloc is found.
+    pub fn new(pid: u32) -> anyhow::Result<Self> {
+        let mut modules = Modules::new();
+        modules.scan(pid)?;
+        let library = modules.iter().find(|module| module.path.ends_with("/libc.so.6"));
+        let library = library.context("the target has no libc.so.6")?;
+        let path = library.descriptor_path().context("the C library is gone")?;
+        let reader = library.elf().map_err(|missing| anyhow!("{missing}"))?;
+        let symbols = ModuleSymbols::read(&library.path, &object::File::parse(&reader)?)?;
+        let plan = allocators::discover(&[symbols], allocators::Options { releases: true, ..Default::default() })?;
+        let find = |name: &str| {
+            let is =
+                |point: &&allocators::ProbePoint| point.function == name || point.aliases.iter().any(|a| a == name);
+            plan.probes.iter().find(is).with_context(|| format!("no {name} in the C library"))
+        };
+        let (malloc, free) = (find("malloc")?, find("free")?);
+        let cookie = malloc.cookie(0).context("malloc has no size")?.0;
+        let malloc = Point { file_offset: malloc.file_offset, cookie };
+        let free_entry = free.file_offset - u64::from(free.placement.offset);
+        let free = Point { file_offset: free.file_offset, cookie };
+        drop(reader);
+
+        let settings = Settings {
+            interval: NEVER,
+            max_frames: 128,
+            enabled: 1,
+            wakeup_bytes: u64::from(RING_BYTES),
+            follow_children: 0,
+            launched: 0,
+            padding: 0,
+            return_probes: Default::default(),
+        };
+        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES }, &CALIBRATION)?;
+        if let Some(refused) = programs.multi_refused() {
+            return Err(anyhow!("{refused}"));
+        }
+        let processes = Processes::new(Modules::new(), 64 << 20);
+        let free_entry = Point { file_offset: free_entry, cookie };
+        Ok(Self { programs, library: path, malloc, free, free_entry, settings, processes, _modules: modules })
+    }
+
+    /// Gives the kernel the unwind tables of a process.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn add_tables(&mut self, pid: u32) -> anyhow::Result<()> {
+        Ok(self.processes.install(&mut self.programs.maps, pid)?)
+    }
+
+    /// How densely the allocation program samples.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_interval(&mut self, interval: u64) -> anyhow::Result<()> {
+        self.settings.interval = interval;
+        Ok(self.programs.maps.settings.set(0, Value(self.settings), 0)?)
+    }
+
+    /// Does `work` with a program attached to a point in a process.
+    ///
+    /// # Errors
+    /// What the kernel says, or `work`.
+    pub fn attached<T>(
+        &mut self,
+        program: &str,
+        point: Point,
+        pid: u32,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let pid = NonZeroU32::new(pid);
+        if program == "allocation" {
+            let probes = self.programs.attach(&self.library, &[point], pid)?;
+            let result = work();
+            self.programs.detach(probes);
+            return result;
+        }
+        let link = self.programs.attach_program(program, &self.library, &[point], pid)?;
+        let result = work();
+        drop(link);
+        result
+    }
+
+    /// Takes the samples out of the ring buffer.
+    ///
+    /// # Errors
+    /// When there is something else in it than samples and process events.
+    pub fn samples(&mut self) -> anyhow::Result<Vec<RawSample>> {
+        let ring = self.programs.maps.events.as_mut().context("the ring buffer was taken")?;
+        let mut samples = Vec::new();
+        while let Some(item) = ring.next() {
+            if let Record::Sample(sample) = decode(&item)? {
+                samples.push(sample);
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Fails when the programs could not do their work on some hit: then they were not measured.
+    ///
+    /// # Errors
+    /// That is the point.
+    pub fn expect_no_loss(&self) -> anyhow::Result<()> {
+        let losses = tracer::probe::counters::losses(&self.programs.maps)?;
+        ensure!(losses.iter().all(|&loss| loss == 0), "the programs lost hits: {losses:?}");
+        Ok(())
+    }
+}

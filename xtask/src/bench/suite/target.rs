@@ -1,0 +1,109 @@
+//! The program that is measured, see target.c.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{demo::background::die_with_parent, exec, workspace};
+
+/// A running target. Dropping it ends it.
+pub struct Target {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// What is to be done between two readings of the thread's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Functions on the stack, besides those that are always there.
+    pub depth: u32,
+    /// Pairs of malloc and free.
+    pub pairs: u32,
+    /// Steps of other work for each pair.
+    pub work: u32,
+}
+
+/// Whether functions keep frame pointers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FramePointers {
+    /// They do.
+    Kept,
+    /// They do not: as compilers have it by default.
+    Omitted,
+}
+
+impl Target {
+    /// Compiles and starts it. To be called on the main thread: the kernel ties the child to the thread that starts it.
+    ///
+    /// # Errors
+    /// When gcc is missing or it does not start.
+    pub fn start(frame_pointers: FramePointers) -> anyhow::Result<Self> {
+        let (name, flag) = match frame_pointers {
+            FramePointers::Kept => ("target-frame-pointers", "-fno-omit-frame-pointer"),
+            FramePointers::Omitted => ("target", "-fomit-frame-pointer"),
+        };
+        let folder = folder()?;
+        let (source, program) = (folder.join("target.c"), folder.join(name));
+        fs::write(&source, include_str!("target.c"))?;
+        exec::exec(Command::new("gcc").args(["-O2", "-g", flag, "-o"]).args([&program, &source]))?;
+        let mut command = Command::new(&program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        die_with_parent(&mut command);
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        let input = child.stdin.take().context("no pipe to the target")?;
+        let output = BufReader::new(child.stdout.take().context("no pipe from the target")?);
+        Ok(Self { child, input, output })
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU time of its thread for a pair, in nanoseconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn run(&mut self, load: Load) -> anyhow::Result<f64> {
+        writeln!(self.input, "{} {} {}", load.depth, load.pairs, load.work).context("the target has ended")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        let time: u64 = line.trim().parse().with_context(|| format!("the target says {line:?}"))?;
+        ensure!(load.pairs > 0, "no pairs to measure");
+        Ok(time as f64 / f64::from(load.pairs))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Where benchmarks keep programs and recordings.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    let folder = workspace::target_dir()?.join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Whether a program is on the path.
+pub fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| is_file(&folder.join(program))))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file())
+}
