@@ -30,6 +30,14 @@ pub extern "C" fn empty(_context: *mut c_void) -> u32 {
     0
 }
 
+/// The dynamic loader of a program that tracer started has loaded libraries (`_dl_debug_state`, see `<link.h>`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn libraries_loaded(_context: *mut c_void) -> u32 {
+    processes::stop_launched();
+    0
+}
+
 /// Walks the stack by tables and forgets it: for benchmarks.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]

@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::BPF_ANY,
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_loop, bpf_map_update_elem},
+        generated::{bpf_loop, bpf_map_update_elem, bpf_send_signal},
     },
 };
 use tracer_ebpf::abi::{
@@ -33,6 +33,7 @@ const ARGUMENTS: usize = 16;
 const MAP_FIXED: u64 = 0x10;
 const MREMAP_FIXED: u64 = 2;
 const PROT_EXEC: u64 = 4;
+const SIGSTOP: u32 = 19;
 const CLONE_THREAD: u64 = 0x1_0000;
 
 /// Whether the current process is traced.
@@ -130,6 +131,18 @@ pub fn task_exec(_context: *mut c_void) {
         count_removal(traced, unsafe { &mut *changes });
     }
     process_changed(ProcessChange::Executed, process, 0);
+    stop_launched();
+}
+
+/// Stops the current process if it is the one that tracer has started: before its next instruction, so that user space can
+/// get ready. bpf_send_signal (Linux 5.3) sends to all threads, of which there is one at these moments.
+#[inline(always)]
+pub fn stop_launched() {
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if SETTINGS.get(0).is_some_and(|settings| settings.launched == process) {
+        // SAFETY: helper with a valid signal.
+        unsafe { bpf_send_signal(SIGSTOP) };
+    }
 }
 
 pub fn task_exit(_context: *mut c_void) {

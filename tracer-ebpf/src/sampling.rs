@@ -44,7 +44,9 @@ pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size
     memory.sample.function = cookie.slot();
     memory.sample.size = size;
     memory.sample.interval = settings.interval;
-    walk(scratch, registers, settings, cookie.displacement());
+    // A displacement is a multiple of 8: its lowest bit says that the frame pointer was saved before the probe.
+    let entry = cookie.displacement() | cookie.has_saved_frame_pointer() as u64;
+    walk(scratch, registers, settings, entry);
     submit(scratch, settings);
     release(scratch);
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// No displacement is known: the first frame is unwound by its table.
 const BY_TABLE: u64 = u64::MAX;
+/// Or-ed to a displacement: rbp is the first frame's own, and its caller's stands right below the return address.
+const FRAME_POINTER_SAVED: u64 = 1;
 /// What a loop body returns to `bpf_loop`.
 const CONTINUE: i64 = 0;
 const STOP: i64 = 1;
@@ -36,7 +38,7 @@ struct Walk {
 /// Walks the current thread's stack from `ip`, `sp`, `bp` in the scratch slot and leaves frames and status there.
 ///
 /// `displacement`: bytes from the stack pointer to the return address, where the probe knows it (at a function's entry);
-/// without it the first frame is unwound by table like any other.
+/// possibly with [`FRAME_POINTER_SAVED`]; without it the first frame is unwound by table like any other.
 #[inline(always)]
 pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64>) {
     // SAFETY: the claimed slot.
@@ -94,9 +96,9 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
     if memory.displacement != BY_TABLE {
         rule = Rule {
             kind: RuleKind::Rsp as u8,
-            rbp: RBP_SAME,
-            rbp_offset: 0,
-            cfa_offset: memory.displacement as i32 + 8,
+            rbp: if memory.displacement & FRAME_POINTER_SAVED != 0 { RBP_SAVED } else { RBP_SAME },
+            rbp_offset: -16,
+            cfa_offset: (memory.displacement & !FRAME_POINTER_SAVED) as i32 + 8,
         };
         memory.displacement = BY_TABLE;
     } else if mapping.kind == MappingKind::Table as u8 {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tracer::cli::{Cli, Outcome};
+use tracer::cli::{Cli, Outcome, failure};
 
 fn main() -> ExitCode {
     let cli = match Cli::parse_from(std::env::args_os()) {
@@ -12,8 +12,9 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Ok(Outcome::Unusable) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("tracer: {error:#}");
+            eprintln!("tracer: {}", failure::describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -49,8 +49,15 @@ impl Target {
         Self(Command::new(program.as_ref()).args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }
 
+    /// Ready when this returns: its loader is done.
     fn sleeping() -> Self {
-        Self::start("sleep", &["60"])
+        let target = Self::start("sleep", &["60"]);
+        let state = || fs::read_to_string(format!("/proc/{}/stat", target.pid())).unwrap_or_default();
+        let maps = || fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap_or_default();
+        while !(state().contains(") S ") && maps().contains("libc")) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        target
     }
 
     fn pid(&self) -> u32 {
@@ -97,6 +104,25 @@ fn a_process_id_that_does_not_exist_is_named() {
     let (code, said) = run(tracer(&folder(), &format!("--pid {}", ended.pid())));
     assert_eq!(code, Some(1));
     assert_eq!(said, format!("tracer: no process has the id {}; `ps -e` lists those that run\n", ended.pid()));
+}
+
+#[test]
+fn a_name_that_nobody_has_is_answered_with_those_that_run() {
+    if !is_root("tracing") {
+        return;
+    }
+    let _target = Target::sleeping();
+    let (code, said) = run(tracer(&folder(), "--comm slee"));
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("tracer: no process is called slee; there are "), "{said}");
+    assert!(said.contains("sleep"), "{said}");
+}
+
+#[test]
+fn stdout_is_not_shared_with_a_started_program() {
+    let (code, said) = run(tracer(&folder(), "-o - -- true"));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("`-o -` would mix with what the program writes to stdout; name a file"), "{said}");
 }
 
 #[test]
@@ -198,7 +224,9 @@ fn wrong_usage_says_what_would_be_right() {
         ("--pid 1 --unwind-memory 1KiB", "a size from 1MiB to 256MiB"),
         ("--pid 1 --max-depth 0", "not in 1..=1024"),
         ("--pid name", "invalid digit"),
-        ("--duration 30s", "--pid <PID>"),
+        ("--duration 30s", "<--pid <PID>|--comm <NAME>|COMMAND>"),
+        ("--pid 1 --comm x", "cannot be used with"),
+        ("--pid 1 -- ls", "cannot be used with"),
         ("--pid 1 --intervall 1KiB", "'--interval'"),
     ] {
         let (code, said) = run(tracer(&folder(), arguments));
@@ -220,6 +248,8 @@ fn help_is_on_stdout_and_names_every_option() {
     let record = help("record --help");
     for option in [
         "--pid",
+        "--comm",
+        "COMMAND",
         "--children",
         "--duration",
         "--interval",
@@ -264,4 +294,40 @@ fn sigkill_leaves_no_file_behind() {
     recording.0.wait().unwrap();
     let left: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn doctor_looks_at_a_process_and_at_the_kernel() {
+    let target = Target::sleeping();
+    let output = tracer(&folder(), &format!("doctor --pid {} --json", target.pid())).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = |id: &str| {
+        let checks = report["kernel"]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(report["process"]["pid"], target.pid());
+    let probed = report["process"]["allocators"]["probed"].as_array().unwrap();
+    assert!(probed.iter().any(|function| function["function"] == "malloc"), "{probed:?}");
+    if is_root("loading BPF programs") {
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for id in ["capabilities", "bpf", "ring-buffer", "bpf-loop", "tracepoints", "programs", "uprobe-perf-event"] {
+            assert_eq!(check(id), "works", "{id}");
+        }
+    }
+}
+
+#[test]
+fn doctor_without_root_says_what_it_could_not_look_at() {
+    let folder = folder();
+    let mut command = Command::new(tracer_for_all(&folder));
+    command.arg("doctor");
+    if is_root("dropping privileges") {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("PROBLEM: CAP_SYS_ADMIN and CAP_SYS_PTRACE"), "{text}");
+    assert!(text.contains("not known: ") && text.contains("run it with sudo"), "{text}");
 }

@@ -71,7 +71,8 @@ pub enum Delegates {
 
 /// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.
 ///
-/// Bits, low to high: function slot (8), [`SizeFrom`] (4), [`Delegates`] (4), stack displacement in 8-byte words (8).
+/// Bits, low to high: function slot (8), [`SizeFrom`] (4), [`Delegates`] (4), stack displacement in 8-byte words (8), whether
+/// the caller's frame pointer was saved (1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
@@ -80,6 +81,13 @@ impl Cookie {
     /// return address: 0 at function entry, 8 after one push. It is a multiple of 8, at most 2040.
     pub const fn new(slot: u8, size: SizeFrom, delegates: Delegates, displacement: u16) -> Self {
         Self(slot as u64 | (size as u64) << 8 | (delegates as u64) << 12 | ((displacement / 8) as u64 & 0xff) << 16)
+    }
+
+    /// Says that at the probed instruction rbp is the function's own, and that of its caller stands right below the return
+    /// address.
+    #[must_use]
+    pub const fn with_saved_frame_pointer(self, saved: bool) -> Self {
+        Self(self.0 | (saved as u64) << 24)
     }
 
     /// Index into the counters.
@@ -105,6 +113,12 @@ impl Cookie {
     pub const fn displacement(self) -> u64 {
         (self.0 >> 16 & 0xff) * 8
     }
+
+    /// See [`Cookie::with_saved_frame_pointer`].
+    #[inline(always)]
+    pub const fn has_saved_frame_pointer(self) -> bool {
+        self.0 >> 24 & 1 != 0
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +129,9 @@ mod tests {
     fn cookie_keeps_its_fields() {
         let cookie = Cookie::new(255, SizeFrom::Product12, Delegates::SmallArgument1, 2040);
         assert_eq!((cookie.slot(), cookie.size_from(), cookie.delegates(), cookie.displacement()), (255, 4, 3, 2040));
+        assert!(!cookie.has_saved_frame_pointer());
+        let saved = cookie.with_saved_frame_pointer(true);
+        assert_eq!((saved.slot(), saved.displacement(), saved.has_saved_frame_pointer()), (255, 2040, true));
     }
 
     #[test]

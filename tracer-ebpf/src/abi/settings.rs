@@ -17,6 +17,11 @@ pub struct Settings {
     /// 1 when children of traced processes are traced too: probes are then in all processes, and hits in those that are not
     /// traced do nothing.
     pub follow_children: u32,
+    /// The process that tracer started, stopped (SIGSTOP) when it runs a program and when its loader has loaded libraries;
+    /// 0 for none. No other process is ever stopped.
+    pub launched: u32,
+    /// Always 0.
+    pub padding: u32,
     /// Where this kernel keeps return addresses that return probes replaced.
     pub return_probes: ReturnProbeOffsets,
 }
@@ -54,5 +59,5 @@ pub enum Loss {
 /// Entries of `LOSSES`.
 pub const LOSS_COUNT: u32 = 4;
 
-const _: () = assert!(size_of::<Settings>() == 48);
+const _: () = assert!(size_of::<Settings>() == 56);
 const _: () = assert!(MAX_FUNCTIONS <= 256);

@@ -153,7 +153,8 @@ impl NoAllocator {
 impl ProbePoint {
     /// The cookie of an allocation probe, with its counter's slot. A function that releases has none.
     pub fn cookie(&self, slot: u8) -> Option<Cookie> {
-        Some(Cookie::new(slot, self.size?, self.delegates, self.placement.displacement))
+        let cookie = Cookie::new(slot, self.size?, self.delegates, self.placement.displacement);
+        Some(cookie.with_saved_frame_pointer(self.placement.frame_pointer_saved))
     }
 
     /// ELF virtual address of the probed instruction.

@@ -8,7 +8,8 @@
 //!
 //! - from the entry to it the code is a straight line, without branch, call or return;
 //! - the arguments that the probe reads are still in their registers, or, where it is one size alone, copied to another
-//!   argument register; and the stack pointer's distance from the return address is known;
+//!   argument register; the stack pointer's distance from the return address is known; and the caller's frame pointer is
+//!   in its register or right below the return address;
 //! - no branch leads behind the entry and up to it: neither in the function (so it is no loop head) nor elsewhere in the
 //!   module (a part that the compiler moved away); a jump through a pointer, which could lead anywhere, rules it out too.
 //!
@@ -61,6 +62,8 @@ pub struct Placement {
     pub offset: u32,
     /// Bytes from the stack pointer to the return address when the breakpoint is hit.
     pub displacement: u16,
+    /// Whether rbp is the function's own frame pointer there, and the caller's stands right below the return address.
+    pub frame_pointer_saved: bool,
     /// The instruction, in AT&T syntax.
     pub instruction: String,
     /// Register that holds the size argument there, when the function has copied it away from [`Site::size`].
@@ -88,6 +91,8 @@ pub enum Fallback {
     ArgumentWritten(u32, Register),
     /// The instruction at this offset moves the stack pointer by an unknown distance.
     UnknownStack(u32),
+    /// The instruction at this offset writes the frame pointer register, and its old value is not where frame pointers go.
+    FramePointer(u32),
     /// The straight line ends at this offset.
     EndOfLine(u32),
     /// No emulated instruction within reach.
@@ -106,6 +111,7 @@ impl fmt::Display for Fallback {
                 write!(f, "{} is written at +{at}", format!("{register:?}").to_ascii_lowercase())
             }
             Self::UnknownStack(at) => write!(f, "the stack pointer is unknown after +{at}"),
+            Self::FramePointer(at) => write!(f, "the caller's frame pointer is lost at +{at}"),
             Self::EndOfLine(at) => write!(f, "no emulated instruction before the straight line ends at +{at}"),
             Self::OutOfReach => write!(f, "no emulated instruction in the first {REACH} bytes"),
         }
@@ -145,6 +151,7 @@ pub fn place(code: &Code<'_>, site: Site<'_>, kernel: KernelUprobes) -> Result<P
     let at_entry = |fallback| Placement {
         offset: 0,
         displacement: 0,
+        frame_pointer_saved: false,
         instruction: text(&first),
         size_moved_to: None,
         execution: execution(code, &first, kernel),
@@ -172,6 +179,7 @@ fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) ->
     let mut info = InstructionInfoFactory::new();
     let mut displacement = 0_i64;
     let mut size = Copies::of(site.size);
+    let mut frame_pointer = FramePointer::Callers;
     let mut address = site.entry;
     while address - site.entry <= REACH && address - site.entry < site.length {
         let offset = (address - site.entry) as u32;
@@ -188,6 +196,7 @@ fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) ->
             return Ok(Placement {
                 offset,
                 displacement: u16::try_from(displacement).map_err(|_| Fallback::UnknownStack(offset))?,
+                frame_pointer_saved: frame_pointer == FramePointer::Own,
                 instruction: text(&instruction),
                 size_moved_to: size.moved_to(),
                 execution,
@@ -197,6 +206,7 @@ fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) ->
         if instruction.flow_control() != FlowControl::Next && !restarts {
             return Err(Fallback::EndOfLine(offset));
         }
+        frame_pointer = frame_pointer.after(&instruction, displacement).ok_or(Fallback::FramePointer(offset))?;
         displacement = after(&instruction, displacement).ok_or(Fallback::UnknownStack(offset))?;
         for used in info.info(&instruction).used_registers().iter().filter(|used| writes(used.access())) {
             let register = used.register().full_register();
@@ -236,6 +246,42 @@ impl Copies {
     fn moved_to(&self) -> Option<Register> {
         let original = self.original?;
         if self.holders.contains(&original) { None } else { self.holders.first().copied() }
+    }
+}
+
+/// Where the caller's frame pointer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FramePointer {
+    /// In its register.
+    Callers,
+    /// There, and right below the return address.
+    Saved,
+    /// Right below the return address only.
+    Own,
+}
+
+impl FramePointer {
+    /// Where it is behind an instruction before which the return address was `displacement` bytes above the stack pointer;
+    /// `None` when it is lost.
+    fn after(self, instruction: &Instruction, displacement: i64) -> Option<Self> {
+        let writes_register = InstructionInfoFactory::new()
+            .info(instruction)
+            .used_registers()
+            .iter()
+            .any(|used| writes(used.access()) && used.register().full_register() == Register::RBP);
+        let pushes = instruction.mnemonic() == Mnemonic::Push && displacement == 0;
+        // As Go does it: mov %rbp, n(%rsp).
+        let stores = instruction.mnemonic() == Mnemonic::Mov
+            && instruction.memory_base() == Register::RSP
+            && instruction.memory_index() == Register::None
+            && instruction.memory_displacement64() as i64 == displacement - 8
+            && instruction.op1_register() == Register::RBP;
+        match self {
+            Self::Callers if writes_register => None,
+            Self::Callers if stores || pushes && instruction.op0_register() == Register::RBP => Some(Self::Saved),
+            Self::Saved if writes_register => Some(Self::Own),
+            _ => Some(self),
+        }
     }
 }
 

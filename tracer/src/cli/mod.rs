@@ -1,10 +1,13 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
+pub mod doctor;
+pub mod failure;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
 pub mod render;
+mod scope;
 mod stages;
 
 use std::ffi::OsString;
@@ -35,6 +38,8 @@ enum Verb {
     Record(record::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
+    /// Say what works here and with a process, and what a recording would lack
+    Doctor(doctor::Args),
 }
 
 /// How a command ended well.
@@ -44,6 +49,8 @@ pub enum Outcome {
     Done,
     /// There is a result, but it is incomplete in a way that was said: exit code 3.
     Incomplete,
+    /// What stands in the way was said: exit code 1.
+    Unusable,
 }
 
 impl Cli {
@@ -63,6 +70,7 @@ impl Cli {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
             Verb::Render(args) => render::run(args.resolve()),
+            Verb::Doctor(args) => doctor::run(&args),
         }
     }
 }

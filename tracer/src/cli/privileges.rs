@@ -4,13 +4,14 @@ use std::io;
 
 use anyhow::{anyhow, bail};
 
+use super::failure;
+
 /// `CAP_SYS_PTRACE` and `CAP_SYS_ADMIN`, include/uapi/linux/capability.h.
 const NEEDED: [(u32, &str); 2] = [(19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
 
 /// Fails where tracer lacks the capabilities to attach; `arguments` are shown in the command to type.
 pub fn check(arguments: &str) -> anyhow::Result<()> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let missing = missing(&status);
+    let missing = missing_here();
     if !missing.is_empty() {
         bail!(
             "tracing another process needs {} (uprobes, BPF, the target's memory map): run `sudo tracer {arguments}`",
@@ -18,6 +19,11 @@ pub fn check(arguments: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The needed capabilities that tracer does not have.
+pub fn missing_here() -> Vec<&'static str> {
+    missing(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
 /// The needed capabilities that a `/proc/PID/status` does not show as effective.
@@ -39,7 +45,7 @@ pub fn explain(error: anyhow::Error) -> anyhow::Error {
     let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     match hint(refused, &lockdown, release.trim()) {
-        Some(hint) => anyhow!("{error:#}\nhint: {hint}"),
+        Some(hint) => anyhow!("{}\nhint: {hint}", failure::describe(&error)),
         None => error,
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{record::session::Progress, target::Process};
+use crate::record::session::Progress;
 
 /// See the module. Draws on stderr, and nothing where that is not a terminal.
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// Begins. `duration`: `None` = open-ended.
-    pub fn new(process: &Process, duration: Option<Duration>, quiet: bool) -> Self {
+    /// Begins. `label`: what is traced. `duration`: `None` = open-ended.
+    pub fn new(label: String, duration: Option<Duration>, quiet: bool) -> Self {
         let bar = match duration {
             Some(duration) => ProgressBar::new(duration.as_millis() as u64),
             None => ProgressBar::new_spinner(),
@@ -29,7 +29,7 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
-        bar.set_prefix(format!("{} ({})", process.name, process.pid));
+        bar.set_prefix(label);
         Self(bar)
     }
 

@@ -1,30 +1,45 @@
-//! `tracer record`: attach to a process, record, write.
+//! `tracer record`: attach to processes or start one, record, write.
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use clap::ArgGroup;
 
-use super::{Outcome, owner, privileges, progress::Bar, stages::Stages};
+use super::{
+    Outcome, owner, privileges,
+    progress::Bar,
+    scope::{self, Scope},
+    stages::Stages,
+};
 use crate::{
-    output::{self, Destination, Format, Output, text},
+    output::{self, Destination, Format, Output, Owner, text},
     profile::Profile,
     record::{
         assemble::assemble,
-        discover::discover,
+        child::Child,
         interval::IntervalSetting,
-        session::{Request, Session},
+        session::{Request, Session, SessionError},
     },
     recording::{Recording, about::Ended},
-    symbolize::NameSources,
-    target::{Modules, Process, ProcessError},
+    target::Process,
 };
 
 /// Arguments of `tracer record`.
 #[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("target").args(["pid", "comm", "command"]).required(true),
+    override_usage = "tracer [OPTIONS] --pid <PID>\n       tracer [OPTIONS] --comm <NAME>\n       tracer [OPTIONS] -- <COMMAND>..."
+)]
 pub struct Args {
-    /// The process to trace, such as $(pidof server)
+    /// The process to trace, such as $(pidof server). May be given more than once
     #[arg(short, long, value_name = "PID")]
-    pid: u32,
+    pid: Vec<u32>,
+    /// Trace all processes that have this name now
+    #[arg(short, long, value_name = "NAME")]
+    comm: Option<String>,
+    /// A program to start and to trace from its first allocation; with sudo it runs as you. Everything behind `--` is its own
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
     /// Trace the processes that it makes from now on too. Every process that maps the same allocator is slowed down a little
     #[arg(long)]
     children: bool,
@@ -63,8 +78,8 @@ pub struct Args {
 /// What to record, and where to.
 #[derive(Debug)]
 pub struct Settings {
-    /// The process.
-    pub pid: u32,
+    /// The processes.
+    pub scope: Scope,
     /// How.
     pub request: Request,
     /// Where to.
@@ -81,11 +96,19 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output whose ending names no format.
+    /// An output that cannot be.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, children, duration, interval, output, force, quiet, verbose, .. } = self;
+        let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
-        let outputs = destinations(pid, output)?;
+        let scope = match comm {
+            Some(name) => Scope::Named(name),
+            None if pid.is_empty() => Scope::Program(command),
+            None => Scope::Processes(pid),
+        };
+        if matches!(scope, Scope::Program(_)) && output.contains(&Destination::Stdout) {
+            bail!("`-o -` would mix with what the program writes to stdout; name a file");
+        }
+        let outputs = destinations(&scope.label(), output)?;
         let request = Request {
             duration,
             children,
@@ -94,15 +117,15 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { pid, request, outputs, force, quiet, verbose })
+        Ok(Settings { scope, request, outputs, force, quiet, verbose })
     }
 }
 
 /// What `-o` asks for. A picture alone is accompanied by the recording it was made from.
-fn destinations(pid: u32, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
+fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
     let mut outputs = given;
     if outputs.is_empty() {
-        outputs.push(Destination::parse(Path::new(&format!("tracer-{pid}.svg")))?);
+        outputs.push(Destination::parse(Path::new(&format!("tracer-{label}.svg")))?);
     }
     if let [Destination::File(path, Format::Svg)] = outputs.as_slice() {
         let beside = path.with_extension("pb.gz");
@@ -116,50 +139,110 @@ fn destinations(pid: u32, given: Vec<Destination>) -> Result<Vec<Destination>, o
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { pid, request, outputs, force, quiet, verbose } = settings;
+    let Settings { scope, request, outputs, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
-    // A wrong process id is wrong with sudo too: it is named first.
-    let process = Process::open(pid);
-    if matches!(process, Ok(_) | Err(ProcessError::Denied(_))) {
-        privileges::check(&format!("--pid {pid}"))?;
-    }
-    let process = process?;
+    let processes = scope.open()?;
     let owner = owner::from_sudo();
     let outputs: Vec<Output> = outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
-    let recording = record(&process, request, quiet, stages)?;
+    let run = Run { request, quiet, stages };
+    let recording = match &scope {
+        Scope::Program(words) => run.start(words, owner)?,
+        Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
+    };
     let written = write(&recording, outputs, quiet, stages)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
-    Ok(outcome(&recording, request.duration))
+    // A program that tracer started was recorded whole when it has ended.
+    let wanted = request.duration.filter(|_| !matches!(scope, Scope::Program(_)));
+    Ok(outcome(&recording, wanted))
 }
 
-fn record(process: &Process, request: Request, quiet: bool, stages: Stages) -> anyhow::Result<Recording> {
-    let pid = process.pid;
-    let mut modules = Modules::new();
-    let scan = stages.time("scan", || modules.scan(pid));
-    let scan = scan.with_context(|| format!("cannot read the mappings of process {pid}"))?;
-    let names = [NameSources::new(process).with_context(|| format!("cannot read process {pid}"))?];
-    let found = stages.time("discover", || discover(&modules, &scan))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let raw = runtime.block_on(async {
-        // Before the probes are in: a Ctrl-C from here on ends the recording in order.
-        let stop = stop_signal()?;
-        let session = stages.time("attach", || Session::start(process, modules, found.probed, request));
-        let mut session = session.map_err(|error| privileges::explain(error.into()))?;
-        let bar = Bar::new(process, request.duration, quiet);
-        let ended = session.run(process, stop, |progress| bar.show(progress)).await;
-        bar.finish();
-        // What was collected is kept whatever ended the run.
-        let raw = stages.time("detach", || session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted)))?;
-        if let Err(error) = ended {
-            eprintln!("tracer: the recording ended early: {error}");
+/// How to record.
+#[derive(Clone, Copy)]
+struct Run {
+    request: Request,
+    quiet: bool,
+    stages: Stages,
+}
+
+impl Run {
+    /// Records processes that run.
+    fn attach(self, processes: Vec<Process>) -> anyhow::Result<Recording> {
+        let label = match processes.as_slice() {
+            [one] => format!("{} ({})", one.name, one.pid),
+            several => format!("{} processes", several.len()),
+        };
+        let several = processes.len() > 1;
+        self.record(&label, !self.quiet, |session| {
+            for process in processes {
+                let name = format!("process {} ({})", process.pid, process.name);
+                let added = self.add(session, process).map_err(|error| privileges::explain(error.into()));
+                if several { added.context(name) } else { added }?;
+            }
+            Ok(session.begin()?)
+        })
+    }
+
+    fn add(self, session: &mut Session, process: Process) -> Result<(), SessionError> {
+        let points = self.stages.time("discover", || session.discover(&process))?;
+        self.stages.time("attach", || session.add(process, &points))
+    }
+
+    /// Starts a program and records it.
+    fn start(self, words: &[OsString], owner: Option<Owner>) -> anyhow::Result<Recording> {
+        let program = scope::program(words, owner).context("no program is named behind `--`")?;
+        let name = program.name.to_string_lossy().into_owned();
+        // Before anything else is opened or changed, so that it inherits nothing of it.
+        let child = Child::fork(&program).with_context(|| format!("cannot start {name}"))?;
+        if let (Some(user), false) = (&program.user, self.quiet) {
+            eprintln!("tracer: {name} runs as user {}, who called sudo", user.user);
         }
-        anyhow::Ok(raw)
-    })?;
-    let recording = stages.time("name", || assemble(raw, process, &names));
-    stages.children();
-    Ok(recording)
+        let pid = child.pid;
+        // The terminal is the program's: no progress is shown.
+        let recording = self.record(&format!("{name} ({pid})"), false, |session| {
+            let launched = self.stages.time("attach", || session.launch(child, &name));
+            launched.map_err(|error| privileges::explain(error.into()))
+        })?;
+        if recording.about.ended != Ended::TargetExited && !self.quiet {
+            eprintln!("tracer: {name} (pid {pid}) runs on");
+        }
+        Ok(recording)
+    }
+
+    /// Records what `begin` brings into a session.
+    fn record(
+        self,
+        label: &str,
+        show_progress: bool,
+        begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Recording> {
+        let Self { request, quiet, stages } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let raw = runtime.block_on(async {
+            // Before the probes are in: a Ctrl-C from here on ends the recording in order.
+            let stop = stop_signal()?;
+            let session = stages.time("load", || Session::new(request));
+            let mut session = session.map_err(|error| privileges::explain(error.into()))?;
+            begin(&mut session)?;
+            if !quiet {
+                // Scripts wait for this line: from here on every allocation is counted.
+                eprintln!("recording {label}; Ctrl-C ends and writes");
+            }
+            let bar = Bar::new(label.to_owned(), request.duration, !show_progress);
+            let ended = session.run(stop, |progress| bar.show(progress)).await;
+            bar.finish();
+            // What was collected is kept whatever ended the run.
+            let raw = stages.time("detach", || session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted)))?;
+            if let Err(error) = ended {
+                eprintln!("tracer: the recording ended early: {error}");
+            }
+            anyhow::Ok(raw)
+        })?;
+        let recording = stages.time("name", || assemble(raw));
+        stages.children();
+        Ok(recording)
+    }
 }
 
 fn write(
@@ -264,7 +347,7 @@ mod tests {
     fn a_picture_alone_brings_its_recording() {
         let paths = |given: &[&str]| -> Vec<String> {
             let given = given.iter().map(|path| Destination::parse(Path::new(path)).unwrap()).collect();
-            let destinations = destinations(7, given).unwrap();
+            let destinations = destinations("7", given).unwrap();
             destinations.iter().filter_map(|d| Some(d.path()?.display().to_string())).collect()
         };
         assert_eq!(paths(&[]), ["tracer-7.svg", "tracer-7.pb.gz"]);

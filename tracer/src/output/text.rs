@@ -8,7 +8,7 @@ use super::{Destination, Format};
 use crate::profile::name::printable;
 use crate::profile::{Profile, Row};
 use crate::recording::Recording;
-use crate::recording::about::Ended;
+use crate::recording::about::{Ended, Process};
 
 /// Lines of a table.
 const ROWS: usize = 15;
@@ -36,6 +36,9 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     };
     let (name, executable) = (printable(&about.process.name), printable(&about.process.executable));
     writeln!(out, "process   {name} (pid {}), {executable}", about.process.pid)?;
+    for Process { pid, name, executable } in &about.other_processes {
+        writeln!(out, "          {} (pid {pid}), {}", printable(name), printable(executable))?;
+    }
     writeln!(out, "recorded  {}{ended}", duration(about.duration_ns))
 }
 
@@ -108,6 +111,9 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     }
     if label == "lost      " {
         writeln!(out, "lost      nothing")?;
+    }
+    for note in &recording.about.notes {
+        writeln!(out, "note      {}", printable(note))?;
     }
     Ok(())
 }

@@ -41,6 +41,16 @@ pub enum MultiError {
 #[derive(Debug)]
 pub struct MultiProgram {
     fd: OwnedFd,
+    kind: LinkKind,
+}
+
+/// What a multi link calls its program for (`enum bpf_attach_type`, include/uapi/linux/bpf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// Entries (Linux 6.6).
+    Entry = BPF_TRACE_UPROBE_MULTI as isize,
+    /// Entries and returns, with a value that both share: `BPF_TRACE_UPROBE_SESSION` (Linux 6.13).
+    Session = 57,
 }
 
 /// One probe: where, and what the program is told when it is hit.
@@ -60,6 +70,7 @@ impl MultiProgram {
     pub fn load<'a>(
         object: &[u8],
         name: &str,
+        kind: LinkKind,
         maps: impl Fn(&str) -> Option<BorrowedFd<'a>>,
     ) -> Result<Self, MultiError> {
         let broken = |error: &dyn std::fmt::Display| MultiError::Object(error.to_string());
@@ -83,8 +94,8 @@ impl MultiProgram {
         let program = object.programs.get(name).ok_or_else(|| broken(&format!("no program {name}")))?;
         let function =
             object.functions.get(&program.function_key()).ok_or_else(|| broken(&format!("no function {name}")))?;
-        let fd = load_program(name, function, &program.license, &btf)?;
-        Ok(Self { fd })
+        let fd = load_program(name, kind, function, &program.license, &btf)?;
+        Ok(Self { fd, kind })
     }
 
     /// The program's descriptor.
@@ -106,7 +117,7 @@ impl MultiProgram {
         // SAFETY: every field of the union is plain data.
         let link = unsafe { &mut attribute.link_create };
         link.__bindgen_anon_1.prog_fd = self.fd.as_raw_fd() as u32;
-        link.attach_type = BPF_TRACE_UPROBE_MULTI as u32;
+        link.attach_type = self.kind as u32;
         // SAFETY: as above.
         let multi = unsafe { &mut link.__bindgen_anon_3.uprobe_multi };
         multi.path = path.as_ptr() as u64;
@@ -127,6 +138,7 @@ const LOG_BYTES: usize = 1 << 20;
 
 fn load_program(
     name: &str,
+    kind: LinkKind,
     function: &aya_obj::Function,
     license: &std::ffi::CStr,
     btf: &OwnedFd,
@@ -140,7 +152,7 @@ fn load_program(
         // SAFETY: every field of the union is plain data.
         let load = unsafe { &mut attribute.__bindgen_anon_3 };
         load.prog_type = BPF_PROG_TYPE_KPROBE as u32;
-        load.expected_attach_type = BPF_TRACE_UPROBE_MULTI as u32;
+        load.expected_attach_type = kind as u32;
         load.insns = function.instructions.as_ptr() as u64;
         load.insn_cnt = function.instructions.len() as u32;
         load.license = license.as_ptr() as u64;
@@ -184,13 +196,13 @@ fn load_btf(bytes: &[u8]) -> Result<OwnedFd, MultiError> {
     })
 }
 
-fn zeroed_attribute() -> bpf_attr {
+pub(super) fn zeroed_attribute() -> bpf_attr {
     // SAFETY: a union of plain data; the kernel wants unused bytes to be zero.
     unsafe { std::mem::zeroed() }
 }
 
 /// A `bpf(2)` command that returns a descriptor.
-fn bpf(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<OwnedFd> {
+pub(super) fn bpf(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<OwnedFd> {
     // SAFETY: the attribute lives through the call, and what it points to lives in the callers' frames.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_mut(attribute), size_of::<bpf_attr>())

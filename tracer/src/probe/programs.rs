@@ -20,7 +20,7 @@ use tracer_ebpf::abi::{
 
 use super::{
     OBJECT,
-    multi::{MultiError, MultiProgram},
+    multi::{LinkKind, MultiError, MultiProgram},
     tracepoint::{Tracefs, TracepointLink},
     value::{Shard, Value},
 };
@@ -93,7 +93,7 @@ pub struct Maps {
 }
 
 /// Programs that follow what happens to processes, and where they attach.
-const TRACEPOINTS: [(&str, &str, &str); 11] = [
+pub(super) const TRACEPOINTS: [(&str, &str, &str); 11] = [
     ("munmap_enter", "syscalls", "sys_enter_munmap"),
     ("mremap_enter", "syscalls", "sys_enter_mremap"),
     ("mmap_enter", "syscalls", "sys_enter_mmap"),
@@ -126,7 +126,7 @@ impl Programs {
     /// See [`LoadError`].
     pub fn load_with(options: &Options, calibration: &[&'static str]) -> Result<Self, LoadError> {
         let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", options.ring_bytes).load(OBJECT)?;
-        let load = |name| MultiProgram::load(OBJECT, name, |name| ebpf.map(name).and_then(map_fd));
+        let load = |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
         let multi = load("allocation");
         let calibration = calibration.iter().map(|&name| Ok((name, load(name)?))).collect::<Result<_, MultiError>>()?;
         let tracepoints = attach_tracepoints(&mut ebpf)?;
@@ -205,7 +205,7 @@ fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str)
     Ok(T::try_from(map)?)
 }
 
-fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
         Map::Array(data)
         | Map::PerCpuArray(data)

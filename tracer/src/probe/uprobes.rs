@@ -33,8 +33,14 @@ pub enum AttachError {
         perf_event: Box<ProgramError>,
     },
     /// The object has no such program: a bug in the build.
-    #[error("the BPF object has no allocation program")]
+    #[error("the BPF object lacks a uprobe program")]
     NoProgram,
+    /// More functions than counters, over all processes.
+    #[error("the processes have more than 256 allocation functions; trace fewer of them at once")]
+    TooMany,
+    /// The probe in a dynamic loader.
+    #[error("the kernel attaches no uprobe to the dynamic loader: {0}")]
+    Loader(ProgramError),
 }
 
 impl Programs {
@@ -75,6 +81,37 @@ impl Programs {
         let program = self.calibration.get(name);
         let program = program.ok_or_else(|| MultiError::Object(format!("the program {name} was not loaded")))?;
         program.attach(path, points, pid.map(NonZeroU32::get))
+    }
+
+    /// Has process `pid` stop in the function at `file_offset` of its dynamic loader, until [`Programs::detach_loader`]. Only a
+    /// process that [`Settings::launched`](tracer_ebpf::abi::settings::Settings::launched) names stops.
+    ///
+    /// # Errors
+    /// [`AttachError::Loader`].
+    pub fn attach_loader(
+        &mut self,
+        path: &Path,
+        file_offset: u64,
+        pid: NonZeroU32,
+    ) -> Result<UProbeLinkId, AttachError> {
+        let program = self.loader_program().ok_or(AttachError::NoProgram)?;
+        if program.fd().is_err() {
+            program.load().map_err(AttachError::Loader)?;
+        }
+        let place = UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(file_offset), cookie: None };
+        program.attach(place, path, UProbeScope::OneProcess(pid)).map_err(AttachError::Loader)
+    }
+
+    /// See [`Programs::attach_loader`].
+    pub fn detach_loader(&mut self, link: UProbeLinkId) {
+        if let Some(program) = self.loader_program() {
+            // It fails only for a link that is gone already.
+            let _ = program.detach(link);
+        }
+    }
+
+    fn loader_program(&mut self) -> Option<&mut UProbe> {
+        self.ebpf.program_mut("libraries_loaded")?.try_into().ok()
     }
 
     /// Detaches. The breakpoints are gone when this returns.

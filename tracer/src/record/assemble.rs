@@ -11,13 +11,15 @@ use crate::{
         About, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
         about::{Counter, Process, SizeClass, Truncation, Unwinding},
     },
-    symbolize::{self, Frames, NameSources, Symbolized},
+    symbolize::{self, Frames, Symbolized},
     target::{self, Modules},
 };
 
 /// Names all frames and puts the recording together.
-pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSources]) -> Recording {
+pub fn assemble(raw: RawRecording) -> Recording {
     let mut frames = Frames::default();
+    let mut processes = raw.targets.iter().map(process);
+    let process = processes.next().unwrap_or_default();
     let pid = process.pid;
     let stacks: Vec<Stack> =
         raw.parts.stacks.iter().map(|stack| named_stack(stack, &mut frames, &raw.modules)).collect();
@@ -32,7 +34,7 @@ pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSourc
         })
         .collect();
     let Symbolized { modules, mut functions, mut locations, .. } =
-        symbolize::symbolize(&frames, &raw.modules, names, symbolize::Settings::default());
+        symbolize::symbolize(&frames, &raw.modules, &raw.names, symbolize::Settings::default());
     name_leaves(&leaves, &mut functions, &mut locations);
     let mut samples: Vec<Sample> = raw
         .parts
@@ -53,11 +55,8 @@ pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSourc
     samples.sort_by_key(|sample| sample.time_ns);
     let about = About {
         tracer: env!("CARGO_PKG_VERSION").to_owned(),
-        process: Process {
-            pid,
-            name: process.name.clone(),
-            executable: process.executable.to_string_lossy().into_owned(),
-        },
+        process,
+        other_processes: processes.collect(),
         started_unix_ns: raw.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         duration_ns: raw.duration.as_nanos() as u64,
         ended: raw.ended,
@@ -69,8 +68,13 @@ pub fn assemble(raw: RawRecording, process: &target::Process, names: &[NameSourc
             .collect(),
         losses: raw.losses,
         unwinding,
+        notes: raw.notes,
     };
     Recording { about, modules, functions, locations, stacks, samples }
+}
+
+fn process(target: &target::Process) -> Process {
+    Process { pid: target.pid, name: target.name.clone(), executable: target.executable.to_string_lossy().into_owned() }
 }
 
 /// Calls probed functions what the counters call them. Debug information prefers names such as `__GI___libc_malloc`.

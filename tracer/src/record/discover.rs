@@ -1,8 +1,10 @@
 //! Which functions of a process to probe: brings its mapped files to [`crate::allocators`].
 
+use std::fs::File;
+
 use crate::{
     allocators::{self, ModuleSymbols, NoAllocator, Plan, ProbePoint},
-    target::{MappingKind, Modules, Scan},
+    target::{MappingKind, Module, Modules, Scan, elf},
 };
 
 /// A probed function and the number of its module.
@@ -23,25 +25,42 @@ pub struct Found {
     pub probed: Vec<Probed>,
 }
 
+/// A module's file, to be read without the [`Modules`].
+#[derive(Debug)]
+pub struct Input {
+    /// Module number.
+    pub module: u16,
+    path: String,
+    file: File,
+}
+
 /// Chooses the functions to probe in the modules of a scan.
 ///
 /// # Errors
 /// [`NoAllocator`] when nothing in the process is known to allocate.
 pub fn discover(modules: &Modules, scan: &Scan) -> Result<Found, NoAllocator> {
-    let numbers = in_link_order(modules, scan);
-    let readers: Vec<_> = numbers
-        .iter()
-        .filter_map(|&number| {
-            // The vdso allocates nothing, and its lack of symbols would only confuse.
-            let module = modules.get(number).filter(|module| module.kind == MappingKind::File)?;
-            Some((number, module.path.as_str(), module.elf().ok()?))
-        })
-        .collect();
+    search(&inputs(modules, &in_link_order(modules, scan)))
+}
+
+/// The files of modules. The vdso is left out: it allocates nothing, and its lack of symbols would only confuse.
+pub fn inputs(modules: &Modules, numbers: &[u16]) -> Vec<Input> {
+    let of_file = |&number: &u16| modules.get(number).filter(|module| module.kind == MappingKind::File);
+    let input =
+        |module: &Module| Some(Input { module: module.number, path: module.path.clone(), file: module.file()? });
+    numbers.iter().filter_map(of_file).filter_map(input).collect()
+}
+
+/// Chooses the functions to probe in modules given in link order.
+///
+/// # Errors
+/// [`NoAllocator`] when nothing in them is known to allocate.
+pub fn search(inputs: &[Input]) -> Result<Found, NoAllocator> {
+    let readers: Vec<_> = inputs.iter().map(|input| (input, elf::reader(&input.file))).collect();
     let (numbers, symbols): (Vec<u16>, Vec<ModuleSymbols<'_>>) = readers
         .iter()
-        .filter_map(|(number, path, reader)| {
+        .filter_map(|(input, reader)| {
             let file = object::File::parse(reader).ok()?;
-            Some((*number, ModuleSymbols::read(path, &file).ok()?))
+            Some((input.module, ModuleSymbols::read(&input.path, &file).ok()?))
         })
         .unzip();
     let plan = allocators::discover(&symbols, allocators::Options::default())?;
@@ -56,7 +75,7 @@ pub fn discover(modules: &Modules, scan: &Scan) -> Result<Found, NoAllocator> {
 
 /// The program first, then libraries as the loader met them, the loader last. The kernel places each new mapping below the
 /// last one, so that the order of loading is that of falling addresses (mm/mmap.c, top-down layout).
-fn in_link_order(modules: &Modules, scan: &Scan) -> Vec<u16> {
+pub fn in_link_order(modules: &Modules, scan: &Scan) -> Vec<u16> {
     let mut order: Vec<(bool, std::cmp::Reverse<u64>, u16)> = Vec::new();
     let program = scan.mappings.iter().find(|mapping| mapping.module != 0).map(|mapping| mapping.module);
     for mapping in &scan.mappings {

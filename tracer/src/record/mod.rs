@@ -1,9 +1,14 @@
 //! From the ring buffer to a recording: decode, intern, assemble. [`session`] is the loop that drives it.
 
 pub mod assemble;
+pub mod attached;
+pub mod child;
 pub mod decode;
 pub mod discover;
 pub mod interval;
+pub mod late;
+pub mod launch;
+pub mod loader;
 pub mod processes;
 pub mod samples;
 pub mod session;

@@ -36,6 +36,9 @@ pub enum ProcessError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The kernel follows it no more.
+    #[error("process {0} has ended")]
+    Ended(u32),
     /// Its tables.
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -55,6 +58,8 @@ pub struct Processes {
     unwinding: HashMap<u16, Unwinding>,
     /// Processes whose mappings changed.
     changed: BTreeSet<u32>,
+    /// Scans that saw new modules, with their processes.
+    arrived: Vec<(u32, Scan)>,
     /// When each process may be read again.
     rested: HashMap<u32, Instant>,
     lost: Losses,
@@ -75,6 +80,9 @@ const REST: Duration = Duration::from_millis(1);
 /// See [`REST`].
 const REST_SHARE: u32 = 4;
 
+/// Of `bpf_map_update_elem`: the entry must exist (include/uapi/linux/bpf.h).
+const BPF_EXIST: u64 = 2;
+
 impl Processes {
     /// `table_bytes`: kernel memory for tables at most.
     pub fn new(modules: Modules, table_bytes: u64) -> Self {
@@ -85,6 +93,7 @@ impl Processes {
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
             changed: BTreeSet::new(),
+            arrived: Vec::new(),
             rested: HashMap::new(),
             lost: Losses::default(),
         }
@@ -119,7 +128,7 @@ impl Processes {
                     let rest = REST.max(begun.elapsed() * REST_SHARE);
                     self.rested.insert(process, Instant::now() + rest);
                 }
-                Err(ProcessError::Mappings { .. }) => self.forget(maps, process),
+                Err(ProcessError::Mappings { .. } | ProcessError::Ended(_)) => self.forget(maps, process),
                 Err(error) => return Err(error),
             }
         }
@@ -134,33 +143,70 @@ impl Processes {
         self.changed.iter().map(wait).min()
     }
 
-    /// Reads a process's mappings and hands them, and the tables they need, to the kernel.
+    /// Makes the kernel follow a process. From here on the kernel side alone adds (children) and removes (those that end).
     ///
     /// # Errors
     /// [`ProcessError::Mappings`] when it has ended.
+    pub fn follow(&mut self, maps: &mut Maps, process: u32) -> Result<(), ProcessError> {
+        self.expect(maps, process)?;
+        self.install(maps, process)
+    }
+
+    /// Reads the mappings of a process that the kernel follows and hands them, and the tables they need, to the kernel.
+    ///
+    /// # Errors
+    /// [`ProcessError::Mappings`] or [`ProcessError::Ended`] when it has ended.
     pub fn install(&mut self, maps: &mut Maps, process: u32) -> Result<(), ProcessError> {
         // Before the mappings are read: whatever is unmapped from here on makes the kernel distrust this copy.
         let changes = match maps.changes.get(&process, 0) {
             Ok(Value(changes)) => changes,
-            Err(MapError::KeyNotFound) => {
-                maps.changes.insert(process, Value(Changes::default()), 0)?;
-                Changes::default()
-            }
+            Err(MapError::KeyNotFound) => return Err(ProcessError::Ended(process)),
             Err(error) => return Err(error.into()),
         };
-        let scan = self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })?;
+        let scan = self.scan(process)?;
         self.lost.mappings += scan.dropped + scan.unnumbered;
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
         let value = self.process_value(&scan.mappings, changes);
-        match maps.processes.insert(process, *value, 0) {
+        if !scan.new_modules.is_empty() {
+            self.arrived.push((process, scan));
+        }
+        // Only where there is an entry: the process may have ended since, and another may get its number.
+        match maps.processes.insert(process, *value, BPF_EXIST) {
             Ok(()) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
-                self.lost.processes += 1;
-                Ok(())
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+                Err(ProcessError::Ended(process))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Scans since the last call that saw modules no scan had seen before, with their processes.
+    pub fn arrived(&mut self) -> Vec<(u32, Scan)> {
+        std::mem::take(&mut self.arrived)
+    }
+
+    /// Makes a process known to the kernel before anything of it is worth reading: it is about to run another program.
+    ///
+    /// # Errors
+    /// What the kernel's maps say.
+    pub fn expect(&mut self, maps: &mut Maps, process: u32) -> Result<(), MapError> {
+        let changes = Changes::default();
+        maps.changes.insert(process, Value(changes), 0)?;
+        maps.processes.insert(process, *self.process_value(&[], changes), 0)
+    }
+
+    /// Reads a process's mappings, for those who choose what to probe.
+    ///
+    /// # Errors
+    /// [`ProcessError::Mappings`] when it has ended.
+    pub fn scan(&mut self, process: u32) -> Result<Scan, ProcessError> {
+        self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })
+    }
+
+    /// The modules of all processes.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// A path by which the kernel can open a module's file now, whatever has happened to its name.
@@ -172,7 +218,6 @@ impl Processes {
     pub fn finish(self, losses: &mut Losses) -> Modules {
         losses.mappings += self.lost.mappings;
         losses.tables += self.lost.tables;
-        losses.processes += self.lost.processes;
         self.modules
     }
 

@@ -3,35 +3,39 @@
 use std::{
     io,
     num::NonZeroU32,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     time::{Duration, Instant, SystemTime},
 };
 
 use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
-    sample::Frame,
+    sample::{Frame, ProcessChange},
     settings::{Loss, ReturnProbeOffsets, Settings},
 };
 
 use super::{
+    attached::{Attached, Scope},
+    child::Child,
     decode::{Record, decode},
-    discover::Probed,
+    discover::{Probed, discover},
     interval::{IntervalControl, IntervalSetting},
+    late::{Late, Outcome},
     processes::{ProcessError, Processes},
     samples::{SampleParts, Samples},
 };
 use crate::{
+    allocators::NoAllocator,
     probe::{
         counters::{self, ClassCounters},
         kernel_types::KernelTypes,
-        multi::Point,
         programs::{LoadError, Options, Programs},
-        uprobes::{AttachError, Probes},
+        uprobes::AttachError,
         value::Value,
     },
     recording::about::{Ended, Losses},
-    target::{Modules, Process},
+    symbolize::NameSources,
+    target::{Modules, Process, ProcessError as IdentityError},
 };
 
 /// What to record.
@@ -66,6 +70,23 @@ pub enum SessionError {
     /// The process's mappings or tables.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A process that cannot be traced.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Nothing to probe.
+    #[error(transparent)]
+    NoAllocator(#[from] NoAllocator),
+    /// A program could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It ended first.
+    #[error("{0} ended before its first instruction; run it without tracer to see why")]
+    EndedEarly(String),
     /// The event loop.
     #[error("waiting for events: {0}")]
     Wait(#[from] io::Error),
@@ -86,13 +107,23 @@ pub struct Progress {
 
 /// A run under way.
 pub struct Session {
-    programs: Programs,
-    probes: Vec<Probes>,
-    points: Vec<Probed>,
-    processes: Processes,
+    pub(super) programs: Programs,
+    pub(super) attached: Attached,
+    pub(super) processes: Processes,
+    late: Late,
+    pub(super) settings: Settings,
+    /// The program that tracer started.
+    pub(super) child: Option<Child>,
+    /// How often it was seen to run a program.
+    pub(super) executions: u64,
+    /// How often it was followed to a new program.
+    pub(super) executions_followed: u64,
+    /// Events were lost, so that an execution may have gone unseen.
+    events_lost: bool,
+    targets: Vec<Process>,
+    names: Vec<NameSources>,
     samples: Samples,
     control: IntervalControl,
-    settings: Settings,
     request: Request,
     undecodable: u64,
     started: SystemTime,
@@ -104,6 +135,10 @@ pub struct Session {
 
 /// What a run leaves, before names are given to addresses.
 pub struct RawRecording {
+    /// The traced processes, as they were when they were last looked at.
+    pub targets: Vec<Process>,
+    /// What names their code and files.
+    pub names: Vec<NameSources>,
     /// Samples, stacks, thread names.
     pub parts: SampleParts,
     /// Modules by number, their files open.
@@ -114,6 +149,8 @@ pub struct RawRecording {
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,
+    /// What else happened, for people.
+    pub notes: Vec<String>,
     /// Wall-clock start.
     pub started: SystemTime,
     /// CLOCK_MONOTONIC at the start, nanoseconds.
@@ -134,16 +171,11 @@ const SETTLING: Duration = Duration::from_millis(100);
 const BATCH: usize = 8192;
 
 impl Session {
-    /// Loads, prepares tables and attaches to the process. Counting has begun when this returns.
+    /// Loads. Nothing is attached to any process yet.
     ///
     /// # Errors
-    /// See [`SessionError`]; nothing stays attached then.
-    pub fn start(
-        target: &Process,
-        modules: Modules,
-        points: Vec<Probed>,
-        request: Request,
-    ) -> Result<Self, SessionError> {
+    /// See [`SessionError`].
+    pub fn new(request: Request) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
         let settings = Settings {
             interval: control.interval(),
@@ -151,24 +183,26 @@ impl Session {
             enabled: 0,
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: u32::from(request.children),
+            launched: 0,
+            padding: 0,
             return_probes: return_probe_offsets(),
         };
-        let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
-        let mut processes = Processes::new(modules, request.table_bytes);
-        processes.install(&mut programs.maps, target.pid)?;
-        let scope = if request.children { None } else { NonZeroU32::new(target.pid) };
-        let probes = attach(&mut programs, &processes, &points, scope)?;
-        // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from this one.
-        processes.install(&mut programs.maps, target.pid)?;
+        let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let now = Instant::now();
-        let mut session = Self {
+        Ok(Self {
             programs,
-            probes,
-            points,
-            processes,
+            attached: Attached::default(),
+            processes: Processes::new(Modules::new(), request.table_bytes),
+            late: Late::default(),
+            settings,
+            child: None,
+            executions: 0,
+            executions_followed: 0,
+            events_lost: false,
+            targets: Vec::new(),
+            names: Vec::new(),
             samples: Samples::default(),
             control,
-            settings,
             request,
             undecodable: 0,
             started: SystemTime::now(),
@@ -176,24 +210,71 @@ impl Session {
             start_ns: monotonic_ns(),
             bytes_seen: 0,
             observed: now,
-        };
-        session.enable(true)?;
-        Ok(session)
+        })
     }
 
-    /// Collects until the duration is over, the target ends or `stop` says so.
+    /// Chooses the functions of a process to probe.
+    ///
+    /// # Errors
+    /// When its mappings cannot be read, or nothing in it is known to allocate.
+    pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
+        let scan = self.processes.scan(target.pid)?;
+        Ok(discover(self.processes.modules(), &scan)?.probed)
+    }
+
+    /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
+    /// program, takes its own place.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; nothing stays attached when the session is dropped then.
+    pub fn add(&mut self, target: Process, points: &[Probed]) -> Result<(), SessionError> {
+        let pid = target.pid;
+        let names = NameSources::new(&target).map_err(|source| ProcessError::Mappings { process: pid, source })?;
+        match self.targets.iter_mut().zip(&mut self.names).find(|(known, _)| known.pid == pid) {
+            Some((known, known_names)) => (*known, *known_names) = (target, names),
+            None => {
+                self.targets.push(target);
+                self.names.push(names);
+            }
+        }
+        self.processes.follow(&mut self.programs.maps, pid)?;
+        self.late.consider(self.processes.modules());
+        let scope = self.scope(pid);
+        self.attached.attach(&mut self.programs, &self.processes, points, scope)?;
+        // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from
+        // this one.
+        Ok(self.processes.install(&mut self.programs.maps, pid)?)
+    }
+
+    /// Begins to count and sample.
+    ///
+    /// # Errors
+    /// [`SessionError::Map`].
+    pub fn begin(&mut self) -> Result<(), SessionError> {
+        (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
+        self.observed = self.start;
+        self.settings.enabled = 1;
+        Ok(self.apply_settings()?)
+    }
+
+    /// The processes that were added.
+    pub fn targets(&self) -> &[Process] {
+        &self.targets
+    }
+
+    /// Collects until the duration is over, all targets have ended or `stop` says so.
     ///
     /// # Errors
     /// [`SessionError::Wait`] or [`SessionError::Map`]; what was collected so far stays and can be finished.
     pub async fn run(
         &mut self,
-        target: &Process,
         stop: impl Future<Output = ()>,
         mut show: impl FnMut(Progress),
     ) -> Result<Ended, SessionError> {
         let Some(ring) = self.programs.maps.events.take() else { return Ok(Ended::Interrupted) };
         let mut ring = watch(ring)?;
-        let ended = watch(target.pidfd().try_clone_to_owned()?)?;
+        let ends: Vec<AsyncFd<OwnedFd>> =
+            self.targets.iter().map(|target| watch(target.pidfd().try_clone_to_owned()?)).collect::<io::Result<_>>()?;
         let deadline = self.request.duration.map(|duration| self.start + duration);
         let mut stop = std::pin::pin!(stop);
         let result = loop {
@@ -208,7 +289,11 @@ impl Session {
                 biased;
                 () = &mut stop => break Ok(Ended::Interrupted),
                 () = over => break Ok(Ended::Duration),
-                result = ended.readable() => break result.map(|_| Ended::TargetExited),
+                result = all_readable(&ends) => break result.map(|()| Ended::TargetExited),
+                outcome = self.late.next() => match outcome {
+                    Ok(outcome) => self.attach_late(outcome),
+                    Err(error) => self.late.note(format!("a search for allocators failed: {error}")),
+                },
                 result = ring.readable_mut() => match result {
                     Ok(mut guard) => {
                         if !self.drain(guard.get_inner_mut()) {
@@ -221,7 +306,16 @@ impl Session {
                     while self.drain(ring.get_mut()) {}
                 }
             }
+            if self.executions > self.executions_followed
+                || self.events_lost && self.child.as_ref().is_some_and(Child::is_stopped)
+            {
+                self.follow_child()?;
+            }
             self.processes.refresh_changed(&mut self.programs.maps)?;
+            for (process, scan) in self.processes.arrived() {
+                let (modules, points) = (self.processes.modules(), self.attached.points());
+                self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
+            }
             if self.observed.elapsed() >= look {
                 show(self.observe()?);
             }
@@ -230,21 +324,30 @@ impl Session {
         Ok(result?)
     }
 
+    /// The processes that the kernel side follows now.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn followed(&self) -> Result<Vec<u32>, MapError> {
+        self.programs.maps.processes.keys().collect()
+    }
+
     /// Detaches and takes what is left.
     ///
     /// # Errors
     /// [`SessionError::Map`] when the counters cannot be read.
     pub fn finish(mut self, ended: Ended) -> Result<RawRecording, SessionError> {
         let duration = self.start.elapsed();
-        self.enable(false)?;
-        for probes in std::mem::take(&mut self.probes) {
-            self.programs.detach(probes);
-        }
+        (self.settings.enabled, self.settings.launched) = (0, 0);
+        self.apply_settings()?;
+        self.attached.detach(&mut self.programs);
+        // If it was about to be looked at again, it goes on unseen.
+        drop(self.child.take());
         // Detaching waits for hits under way (RCU), so that nothing arrives any more.
         if let Some(mut ring) = self.programs.maps.events.take() {
             while self.drain(&mut ring) {}
         }
-        let counters = (0..self.points.len() as u32)
+        let counters = (0..self.attached.points().len() as u32)
             .map(|slot| counters::function(&self.programs.maps, slot))
             .collect::<Result<_, _>>()?;
         let kernel = counters::losses(&self.programs.maps)?;
@@ -258,11 +361,14 @@ impl Session {
         };
         let modules = self.processes.finish(&mut losses);
         Ok(RawRecording {
+            targets: self.targets,
+            names: self.names,
             parts: self.samples.into_parts(),
             modules,
-            points: self.points,
+            points: self.attached.into_points(),
             counters,
             losses,
+            notes: self.late.finish(),
             started: self.started,
             start_ns: self.start_ns,
             duration,
@@ -270,8 +376,26 @@ impl Session {
         })
     }
 
-    fn enable(&mut self, enabled: bool) -> Result<(), MapError> {
-        self.settings.enabled = u32::from(enabled);
+    /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
+    fn attach_late(&mut self, outcome: Outcome) {
+        let Outcome { arrival, found } = outcome;
+        let Ok(found) = found else { return self.late.note_none(&arrival) };
+        let scope = self.scope(arrival.process);
+        for of_module in found.chunk_by(|a, b| a.module == b.module) {
+            let Some(first) = of_module.first() else { continue };
+            let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, scope);
+            let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
+            let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());
+            self.late.note_module(&arrival, path, first.point.family, result);
+        }
+    }
+
+    /// Which processes the probes of a process's functions are for.
+    fn scope(&self, process: u32) -> Scope {
+        if self.request.children { None } else { NonZeroU32::new(process) }
+    }
+
+    pub(super) fn apply_settings(&mut self) -> Result<(), MapError> {
         self.programs.maps.settings.set(0, Value(self.settings), 0)
     }
 
@@ -281,10 +405,14 @@ impl Session {
             let Some(item) = ring.next() else { return false };
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
-                    let leaf = self.points.get(sample.header.function as usize).map_or(Frame(0), leaf);
+                    let leaf = self.attached.points().get(sample.header.function as usize).map_or(Frame(0), leaf);
                     self.samples.push(sample, leaf);
                 }
-                Ok(Record::Process { change, process, parent }) => self.processes.changed(change, process, parent),
+                Ok(Record::Process { change, process, parent }) => {
+                    let child = self.child.as_ref().map(|child| child.pid);
+                    self.executions += u64::from(change == ProcessChange::Executed && child == Some(process));
+                    self.processes.changed(change, process, parent);
+                }
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -294,7 +422,7 @@ impl Session {
     /// Reads the exact counters and lets the interval follow them.
     fn observe(&mut self) -> Result<Progress, MapError> {
         let mut bytes = 0u64;
-        for slot in 0..self.points.len() as u32 {
+        for slot in 0..self.attached.points().len() as u32 {
             for class in counters::function(&self.programs.maps, slot)? {
                 bytes = bytes.wrapping_add(class.bytes);
             }
@@ -303,10 +431,11 @@ impl Session {
         let new = bytes.wrapping_sub(self.bytes_seen);
         if let Some(interval) = self.control.observe(new, now - self.observed) {
             self.settings.interval = interval;
-            self.programs.maps.settings.set(0, Value(self.settings), 0)?;
+            self.apply_settings()?;
         }
         (self.bytes_seen, self.observed) = (bytes, now);
         let losses = counters::losses(&self.programs.maps)?;
+        self.events_lost = counters::loss(&losses, Loss::EventRingFull) > 0;
         Ok(Progress {
             elapsed: now - self.start,
             samples: self.samples.len() as u64,
@@ -318,37 +447,12 @@ impl Session {
     }
 }
 
-/// Attaches to all points, module by module: in one process, or in every process.
-fn attach(
-    programs: &mut Programs,
-    processes: &Processes,
-    points: &[Probed],
-    scope: Option<NonZeroU32>,
-) -> Result<Vec<Probes>, AttachError> {
-    let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
-    modules.sort_unstable();
-    modules.dedup();
-    let mut attached = Vec::with_capacity(modules.len());
-    for module in modules {
-        let Some(path) = processes.attach_path(module) else { continue };
-        let here: Vec<Point> = (0u8..)
-            .zip(points)
-            .filter(|(_, point)| point.module == module)
-            .filter_map(|(slot, point)| {
-                Some(Point { file_offset: point.point.file_offset, cookie: point.point.cookie(slot)?.0 })
-            })
-            .collect();
-        match programs.attach(&path, &here, scope) {
-            Ok(probes) => attached.push(probes),
-            Err(error) => {
-                for probes in attached {
-                    programs.detach(probes);
-                }
-                return Err(error);
-            }
-        }
+/// Resolves when all descriptors are readable.
+async fn all_readable(descriptors: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
+    for descriptor in descriptors {
+        descriptor.readable().await?.retain_ready();
     }
-    Ok(attached)
+    Ok(())
 }
 
 /// The frame of a probed function, for samples whose walk found none.

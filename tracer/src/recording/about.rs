@@ -10,6 +10,9 @@ pub struct About {
     pub tracer: String,
     /// The traced process.
     pub process: Process,
+    /// Those that were traced beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_processes: Vec<Process>,
     /// Begin, nanoseconds since 1970.
     pub started_unix_ns: u64,
     /// Length in nanoseconds.
@@ -22,6 +25,9 @@ pub struct About {
     pub losses: Losses,
     /// How complete the stacks are.
     pub unwinding: Unwinding,
+    /// What else happened, for people: an allocator that was loaded while recording, for example.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The traced process.

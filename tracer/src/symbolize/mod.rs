@@ -4,6 +4,7 @@
 //! Code made at run time is named by the program's own perf map ([`perf_map`]). What has no name is called by module and
 //! offset, and the reason is kept.
 
+pub mod available;
 pub mod confine;
 pub mod debug_file;
 pub mod demangle;

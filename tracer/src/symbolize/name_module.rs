@@ -79,7 +79,7 @@ fn read(contents: &Contents, path: &Path, addresses: &[u64], roots: &[&Root], wa
     Reply { answer: answer(), debug_file: debug.map(|debug| debug.path) }
 }
 
-fn find_debug_file(contents: &Contents, path: &Path, roots: &[&Root]) -> Option<DebugFile> {
+pub(super) fn find_debug_file(contents: &Contents, path: &Path, roots: &[&Root]) -> Option<DebugFile> {
     let link = section(&contents.file, ".gnu_debuglink").and_then(|section| DebugLink::parse(&section));
     debug_file::find(roots, path, contents.facts.build_id.as_ref(), link.as_ref())
 }

@@ -30,7 +30,8 @@ pub enum PerfMapProblem {
 }
 
 impl PerfMapProblem {
-    pub(super) fn hint(self) -> &'static str {
+    /// What the user can do about it; empty where nothing is known.
+    pub fn hint(self) -> &'static str {
         match self {
             Self::Absent => {
                 "let the program write one: node --perf-basic-prof, java -XX:+DumpPerfMapAtExit, DOTNET_PerfMapEnabled=1"

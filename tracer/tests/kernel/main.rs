@@ -2,6 +2,7 @@
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine. With `--nocapture` they show what they measured.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
+mod children;
 mod comparison;
 mod coverage;
 mod dlopen;
@@ -9,7 +10,10 @@ mod exact_counts;
 mod fork_exec;
 mod gdb;
 mod ground_truth;
+mod late_allocator;
+mod launch;
 mod load;
+mod matrix;
 mod names;
 mod overflow;
 mod programs;

@@ -4,11 +4,10 @@ use std::{os::unix::net::UnixStream, sync::MutexGuard, sync::PoisonError, thread
 
 use tracer::{
     record::{
-        discover::discover,
         interval::IntervalSetting,
         session::{RawRecording, Request, Session},
     },
-    target::{Modules, Process},
+    target::Process,
 };
 
 /// Every keyed allocation of the shim, and hardly any other: the keys are far larger than any draw from this mean.
@@ -23,13 +22,23 @@ pub fn request(interval: IntervalSetting) -> Request {
 
 /// Records the process `pid` while `act` runs.
 pub fn record<T: Send>(pid: u32, request: Request, act: impl FnOnce() -> T + Send) -> (RawRecording, T) {
+    record_and_inspect(pid, request, act, |_| {})
+}
+
+/// The same, with a look at the session when `act` is over.
+pub fn record_and_inspect<T: Send>(
+    pid: u32,
+    request: Request,
+    act: impl FnOnce() -> T + Send,
+    inspect: impl FnOnce(&Session),
+) -> (RawRecording, T) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     let _in_runtime = runtime.enter();
     let target = Process::open(pid).expect("the program runs");
-    let mut modules = Modules::new();
-    let scan = modules.scan(pid).expect("the program's mappings can be read");
-    let found = discover(&modules, &scan).expect("the program has an allocator");
-    let mut session = Session::start(&target, modules, found.probed, request).unwrap_or_else(|error| panic!("{error}"));
+    let mut session = Session::new(request).unwrap_or_else(|error| panic!("{error}"));
+    let points = session.discover(&target).expect("the program has an allocator");
+    session.add(target, &points).unwrap_or_else(|error| panic!("{error}"));
+    session.begin().expect("the settings can be changed");
     // One end is dropped when `act` is over, by return or by panic: that ends the recording.
     let (acting, stop) = UnixStream::pair().expect("a socket pair can be made");
     stop.set_nonblocking(true).expect("a socket can be made non-blocking");
@@ -40,7 +49,8 @@ pub fn record<T: Send>(pid: u32, request: Request, act: impl FnOnce() -> T + Sen
             act()
         });
         let stopped = async { stop.readable().await.expect("the socket can be waited for") };
-        let ended = runtime.block_on(session.run(&target, stopped, |_| {})).unwrap_or_else(|error| panic!("{error}"));
+        let ended = runtime.block_on(session.run(stopped, |_| {})).unwrap_or_else(|error| panic!("{error}"));
+        inspect(&session);
         let recording = session.finish(ended).unwrap_or_else(|error| panic!("{error}"));
         (recording, act.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })

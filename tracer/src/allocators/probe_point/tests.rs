@@ -187,6 +187,19 @@ fn the_begin_of_a_go_function_is_no_end_of_the_line() {
 }
 
 #[test]
+fn behind_a_frame_that_is_set_up_the_callers_frame_pointer_is_known_or_the_place_is_not_taken() {
+    // As Go has it until 1.20.
+    let saved = placed("sub $0x28,%rsp; mov %rbp,0x20(%rsp); lea 0x20(%rsp),%rbp; nop; ret");
+    assert_eq!((saved.displacement, saved.frame_pointer_saved, saved.instruction.as_str()), (0x28, true, "nop"));
+    let not_yet = placed("sub $0x28,%rsp; mov %rbp,0x20(%rsp); nop; ret");
+    assert_eq!((not_yet.displacement, not_yet.frame_pointer_saved), (0x28, false));
+    let elsewhere = placed("sub $0x28,%rsp; mov %rbp,0x10(%rsp); lea 0x20(%rsp),%rbp; nop; ret");
+    assert_eq!((elsewhere.offset, elsewhere.fallback), (0, Some(Fallback::FramePointer(9))));
+    let lost = placed("mov %rdi,%rbp; nop; ret");
+    assert_eq!((lost.offset, lost.fallback), (0, Some(Fallback::FramePointer(0))));
+}
+
+#[test]
 fn prefixes_that_the_kernel_refuses() {
     let refused = library(&[("f", ".byte 0x2e; nop; ret")]);
     assert_eq!(place_in(&refused, KernelUprobes::default()), Err(Unplaceable::Refused));

@@ -9,7 +9,11 @@ use crate::recording::{Recording, StackEnd};
 pub fn title(recording: &Recording) -> String {
     let about = &recording.about;
     let (name, pid, time) = (printable(&about.process.name), about.process.pid, duration(about.duration_ns));
-    format!("Allocated bytes: {name} (pid {pid}), {time}")
+    let others = match about.other_processes.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    format!("Allocated bytes: {name} (pid {pid}){others}, {time}")
 }
 
 /// The numbers to judge the picture by: exact totals, samples, completeness of stacks, losses.

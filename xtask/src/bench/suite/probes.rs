@@ -73,6 +73,8 @@ impl Probes {
             enabled: 1,
             wakeup_bytes: u64::from(RING_BYTES),
             follow_children: 0,
+            launched: 0,
+            padding: 0,
             return_probes: Default::default(),
         };
         let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES }, &CALIBRATION)?;
