@@ -135,6 +135,9 @@ pub struct Session {
 
 /// What a run leaves, before names are given to addresses.
 pub struct RawRecording {
+    /// Detached from the targets. What follows processes is still attached to the kernel's tracepoints: dropping it waits for
+    /// the kernel at each of them, for half a second in all.
+    pub programs: Option<Programs>,
     /// The traced processes, as they were when they were last looked at.
     pub targets: Vec<Process>,
     /// What names their code and files.
@@ -361,6 +364,7 @@ impl Session {
         };
         let modules = self.processes.finish(&mut losses);
         Ok(RawRecording {
+            programs: Some(self.programs),
             targets: self.targets,
             names: self.names,
             parts: self.samples.into_parts(),

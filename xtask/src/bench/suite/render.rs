@@ -33,7 +33,7 @@ const GOAL_MS: f64 = 2000.0;
 const GOAL_MIB: f64 = 300.0;
 const GOAL_DISCOVER_MS: f64 = 300.0;
 /// Stages before the recording begins.
-const BEFORE: [&str; 3] = ["scan", "discover", "attach"];
+const BEFORE: [&str; 3] = ["load", "discover", "attach"];
 
 /// Records and renders node and the game server.
 ///
