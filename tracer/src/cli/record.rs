@@ -15,10 +15,8 @@ use crate::{
     output::{self, Destination, Format, Output, Owner, text},
     profile::Profile,
     record::{
-        assemble::assemble,
-        child::Child,
-        interval::IntervalSetting,
-        session::{Request, Session, SessionError},
+        assemble::assemble, child::Child, error::SessionError, interval::IntervalSetting, request::Request,
+        session::Session,
     },
     recording::{Recording, about::Ended},
     target::Process,

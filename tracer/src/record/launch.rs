@@ -7,8 +7,9 @@ use std::num::NonZeroU32;
 
 use super::{
     child::{Child, Next},
+    error::SessionError,
     loader::{CONSISTENT, Loader},
-    session::{Session, SessionError},
+    session::Session,
 };
 use crate::target::{MappingKind, Process};
 
