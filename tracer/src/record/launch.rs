@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use super::{
     child::{Child, Next},
     loader::{CONSISTENT, Loader},
+    processes::ProcessError,
     session::{Session, SessionError},
 };
 use crate::target::{MappingKind, Process};
@@ -50,6 +51,8 @@ impl Session {
         if self.next_of_child()? == Next::Stopped {
             match self.prepare_child() {
                 Ok(_) | Err(SessionError::NoAllocator(_)) => {}
+                // It was killed meanwhile; the event loop will notice.
+                Err(SessionError::Identity(_) | SessionError::Process(ProcessError::Mappings { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
