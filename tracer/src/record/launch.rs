@@ -9,6 +9,7 @@ use super::{
     child::{Child, Next},
     error::SessionError,
     loader::{CONSISTENT, Loader},
+    processes::ProcessError,
     session::Session,
 };
 use crate::target::{MappingKind, Process};
@@ -51,6 +52,8 @@ impl Session {
         if self.next_of_child()? == Next::Stopped {
             match self.prepare_child() {
                 Ok(_) | Err(SessionError::NoAllocator(_)) => {}
+                // It was killed meanwhile; the event loop will notice.
+                Err(SessionError::Identity(_) | SessionError::Process(ProcessError::Mappings { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
