@@ -262,7 +262,13 @@ mod tests {
         let mut modules = Modules::new();
         modules.scan(std::process::id()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let scan = modules.scan(child.id()).unwrap();
+        // `spawn` returns while the kernel still sets the new program up: its mappings come a moment later.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let mut scan = modules.scan(child.id()).unwrap();
+        while scan.new_modules.is_empty() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            scan = modules.scan(child.id()).unwrap();
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         let new: Vec<&str> =
