@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::record::session::Progress;
+use crate::record::request::Progress;
 
 /// See the module. Draws on stderr, and nothing where that is not a terminal.
 pub struct Bar(ProgressBar);

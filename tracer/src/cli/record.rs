@@ -1,6 +1,6 @@
 //! `tracer record`: attach to processes or start one, record, write.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::ArgGroup;
@@ -15,10 +15,8 @@ use crate::{
     output::{self, Destination, Format, Output, Owner, text},
     profile::Profile,
     record::{
-        assemble::assemble,
-        child::Child,
-        interval::IntervalSetting,
-        session::{Request, Session, SessionError},
+        assemble::assemble, child::Child, error::SessionError, interval::IntervalSetting, request::Request,
+        session::Session,
     },
     recording::{Recording, about::Ended},
     target::Process,
@@ -219,7 +217,7 @@ impl Run {
     ) -> anyhow::Result<Recording> {
         let Self { request, quiet, stages } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let raw = runtime.block_on(async {
+        let mut raw = runtime.block_on(async {
             // Before the probes are in: a Ctrl-C from here on ends the recording in order.
             let stop = stop_signal()?;
             let session = stages.time("load", || Session::new(request));
@@ -239,8 +237,12 @@ impl Run {
             }
             anyhow::Ok(raw)
         })?;
+        let programs = raw.programs.take();
         let recording = stages.time("name", || assemble(raw));
         stages.children();
+        // Its end is not waited for; the kernel does what is left when tracer ends. Not before names are known: the readers of
+        // symbols are forks, which would hold on to everything and then wait in its place.
+        thread::spawn(move || drop(programs));
         Ok(recording)
     }
 }

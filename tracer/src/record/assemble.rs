@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use tracer_ebpf::abi::sample::{Frame, WalkStatus};
 
-use super::{discover::Probed, samples::StoredSample, session::RawRecording, stacks::RawStack};
+use super::{discover::Probed, raw::RawRecording, samples::StoredSample, stacks::RawStack};
 use crate::{
     probe::counters::ClassCounters,
     recording::{

@@ -7,9 +7,10 @@ use std::num::NonZeroU32;
 
 use super::{
     child::{Child, Next},
+    error::SessionError,
     loader::{CONSISTENT, Loader},
     processes::ProcessError,
-    session::{Session, SessionError},
+    session::Session,
 };
 use crate::target::{MappingKind, Process};
 

@@ -19,91 +19,25 @@ use super::{
     child::Child,
     decode::{Record, decode},
     discover::{Probed, discover},
-    interval::{IntervalControl, IntervalSetting},
+    error::SessionError,
+    interval::IntervalControl,
     late::{Late, Outcome},
     processes::{ProcessError, Processes},
-    samples::{SampleParts, Samples},
+    raw::RawRecording,
+    request::{Progress, Request},
+    samples::Samples,
 };
 use crate::{
-    allocators::NoAllocator,
     probe::{
-        counters::{self, ClassCounters},
+        counters,
         kernel_types::KernelTypes,
-        programs::{LoadError, Options, Programs},
-        uprobes::AttachError,
+        programs::{Options, Programs},
         value::Value,
     },
     recording::about::{Ended, Losses},
     symbolize::NameSources,
-    target::{Modules, Process, ProcessError as IdentityError},
+    target::{Modules, Process},
 };
-
-/// What to record.
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    /// For how long; `None` = until stopped.
-    pub duration: Option<Duration>,
-    /// How densely.
-    pub interval: IntervalSetting,
-    /// Whether processes that the target makes from now on are traced too.
-    pub children: bool,
-    /// Frames of a stack at most.
-    pub max_frames: u32,
-    /// Ring buffer size in bytes: a power of two, at least a page.
-    pub ring_bytes: u32,
-    /// Kernel memory for unwind tables, in bytes at most.
-    pub table_bytes: u64,
-}
-
-/// Why a run could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The kernel side.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The probes.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// A map.
-    #[error("BPF map: {0}")]
-    Map(#[from] MapError),
-    /// The process's mappings or tables.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A process that cannot be traced.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// Nothing to probe.
-    #[error(transparent)]
-    NoAllocator(#[from] NoAllocator),
-    /// A program could not be started.
-    #[error("cannot start {program}: {source}")]
-    Start {
-        /// The program.
-        program: String,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// It ended first.
-    #[error("{0} ended before its first instruction; run it without tracer to see why")]
-    EndedEarly(String),
-    /// The event loop.
-    #[error("waiting for events: {0}")]
-    Wait(#[from] io::Error),
-}
-
-/// What the terminal may show while a run is under way.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    /// Since the start.
-    pub elapsed: Duration,
-    /// Samples so far.
-    pub samples: u64,
-    /// Exact bytes so far.
-    pub bytes: u64,
-    /// Samples lost so far.
-    pub lost: u64,
-}
 
 /// A run under way.
 pub struct Session {
@@ -131,34 +65,6 @@ pub struct Session {
     start_ns: u64,
     bytes_seen: u64,
     observed: Instant,
-}
-
-/// What a run leaves, before names are given to addresses.
-pub struct RawRecording {
-    /// The traced processes, as they were when they were last looked at.
-    pub targets: Vec<Process>,
-    /// What names their code and files.
-    pub names: Vec<NameSources>,
-    /// Samples, stacks, thread names.
-    pub parts: SampleParts,
-    /// Modules by number, their files open.
-    pub modules: Modules,
-    /// Probed functions by slot.
-    pub points: Vec<Probed>,
-    /// Their exact counters by slot.
-    pub counters: Vec<ClassCounters>,
-    /// What was lost.
-    pub losses: Losses,
-    /// What else happened, for people.
-    pub notes: Vec<String>,
-    /// Wall-clock start.
-    pub started: SystemTime,
-    /// CLOCK_MONOTONIC at the start, nanoseconds.
-    pub start_ns: u64,
-    /// Length.
-    pub duration: Duration,
-    /// Why it ended.
-    pub ended: Ended,
 }
 
 /// How often the ring buffer is looked at when nobody wakes us, and the counters are read.
@@ -361,6 +267,7 @@ impl Session {
         };
         let modules = self.processes.finish(&mut losses);
         Ok(RawRecording {
+            programs: Some(self.programs),
             targets: self.targets,
             names: self.names,
             parts: self.samples.into_parts(),

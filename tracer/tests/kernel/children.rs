@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer::record::session::{Request, Session};
+use tracer::record::{request::Request, session::Session};
 
 use crate::{
     matrix::program::Program,

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use tracer::record::session::RawRecording;
+use tracer::record::raw::RawRecording;
 use tracer_ebpf::abi::sample::{Frame, WalkStatus};
 
 use crate::{

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use serde::Deserialize;
 use tracer::{
     estimate::calibration::Calibration,
-    record::{interval::IntervalSetting, session::RawRecording},
+    record::{interval::IntervalSetting, raw::RawRecording},
     recording::{
         About, Recording, Sample,
         about::{Counter, SizeClass},

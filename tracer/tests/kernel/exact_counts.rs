@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use tracer::{
     allocators::ProbePoint,
-    record::session::{RawRecording, Request},
+    record::{raw::RawRecording, request::Request},
 };
 use tracer_ebpf::abi::allocation::size_class;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tracer::record::session::{RawRecording, Request};
+use tracer::record::{raw::RawRecording, request::Request};
 use tracer_ebpf::abi::sample::WalkStatus;
 
 use crate::{

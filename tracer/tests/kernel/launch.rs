@@ -12,10 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer::{
-    record::{
-        interval::IntervalSetting,
-        session::{Request, Session},
-    },
+    record::{interval::IntervalSetting, request::Request, session::Session},
     recording::about::Ended,
     target::Process,
 };

@@ -9,7 +9,7 @@ use std::{
 
 use object::{Object as _, ObjectSymbol as _, SymbolKind};
 
-use tracer::record::{session::RawRecording, stacks::RawStack};
+use tracer::record::{raw::RawRecording, stacks::RawStack};
 
 use crate::truth::{Place, real_path};
 

@@ -1,6 +1,6 @@
 //! A ring buffer that is far too small loses samples, counts every one of them, and leaves the exact counters exact.
 
-use tracer::record::session::Request;
+use tracer::record::request::Request;
 
 use crate::{
     programs::{Build, Compiler, Program},

@@ -3,10 +3,7 @@
 use std::{os::unix::net::UnixStream, sync::MutexGuard, sync::PoisonError, thread};
 
 use tracer::{
-    record::{
-        interval::IntervalSetting,
-        session::{RawRecording, Request, Session},
-    },
+    record::{interval::IntervalSetting, raw::RawRecording, request::Request, session::Session},
     target::Process,
 };
 

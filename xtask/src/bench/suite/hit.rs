@@ -12,8 +12,8 @@ use super::{
     target::{FramePointers, Load, Target},
 };
 
-const ROUNDS: usize = 41;
-const LIMIT: Duration = Duration::from_secs(15);
+const ROUNDS: usize = 31;
+const LIMIT: Duration = Duration::from_secs(10);
 const PAIRS: u32 = 2000;
 const WARM_UP: u32 = 100;
 const DEPTHS: [u32; 3] = [1, 20, 90];

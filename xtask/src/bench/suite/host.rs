@@ -15,7 +15,8 @@ pub fn describe() -> String {
     let date: String = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().chars().take(10).collect();
     format!(
         "Measured on {date}: Linux {}, {} CPUs ({}), {}; load average at the start {}.",
-        read("/proc/sys/kernel/osrelease").trim(),
+        // Without what the builder of the kernel put behind the version.
+        read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or("unknown"),
         std::thread::available_parallelism().map_or(0, usize::from),
         field("model name"),
         if is_virtual { "a virtual machine" } else { "no virtual machine" },

@@ -20,7 +20,9 @@ use crate::{
     exec,
 };
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
+/// Of each load, in a round.
+const READINGS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(75);
 /// With what is always there, ten frames.
 const DEPTH: u32 = 5;
@@ -35,7 +37,7 @@ const ATTACHED: f64 = 5.0;
 
 struct Tool {
     name: String,
-    command: Option<Box<dyn Fn(u32) -> Command>>,
+    command: Box<dyn Fn(u32) -> Command>,
 }
 
 /// Measures a loop of malloc and free under each tool.
@@ -50,53 +52,85 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
     let step = target.run(load(1_000, 10_000))? / 10_000.0;
     let work = ((PACE_NS - bare) / step) as u32;
 
+    let loads = [load(20_000, 0), load(10_000, work)];
+
     let folder = folder()?;
     let tools = tools(&folder)?;
-    let mut paced = vec![Vec::new(); tools.len()];
-    let rounds = interleave(tools.len(), ROUNDS, LIMIT, |arm| {
+    let mut costs = vec![Vec::new(); tools.len()];
+    let mut none = Vec::new();
+    interleave(tools.len(), ROUNDS, LIMIT, |arm| {
         let tool = tools.get(arm).context("no such tool")?;
-        let running = tool.command.as_ref().map(|command| {
-            let mut running = Background::start(&mut command(target.pid()), &folder.join("tool.log"))?;
-            let start = Instant::now();
-            while target.run(load(1_000, 0))? < bare * ATTACHED {
-                running.expect_running()?;
-                if start.elapsed() > PATIENCE {
-                    bail!("{} does not attach; it wrote:\n{}", tool.name, running.output()?);
-                }
-                thread::sleep(Duration::from_millis(20));
-            }
-            thread::sleep(SETTLING);
-            Ok(running)
-        });
-        let running = running.transpose()?;
-        let flat_out = target.run(load(20_000, 0))?;
-        let at_pace = target.run(load(10_000, work))?;
-        if let Some(times) = paced.get_mut(arm) {
-            times.push(at_pace);
+        // What the last tool left behind must be gone.
+        wait_until("the probes of the last tool to go", || Ok(target.run(load(1_000, 0))? < bare * ATTACHED))?;
+        let before = Cost::measure(&mut target, loads)?;
+        none.push(before);
+        let mut running = Background::start(&mut (tool.command)(target.pid()), &folder.join("tool.log"))?;
+        wait_until(&format!("{} to attach", tool.name), || {
+            running.expect_running()?;
+            Ok(target.run(load(1_000, 0))? > bare * ATTACHED)
+        })?;
+        thread::sleep(SETTLING);
+        target.run(load(100_000, 0))?;
+        let with = Cost::measure(&mut target, loads)?;
+        running.expect_running()?;
+        if let Some(costs) = costs.get_mut(arm) {
+            costs.push((before, with));
         }
-        if let Some(running) = running {
-            running.stop()?;
-        }
-        Ok(flat_out)
+        // Not asked to end: what it would still print is of no interest.
+        drop(running);
+        Ok(with.flat_out)
     })?;
-    let slowdown = |arm: usize| {
-        let (none, times) = (paced.first()?, paced.get(arm)?);
-        Some(Spread::of(times.iter().zip(none).map(|(time, none)| time / none)))
-    };
-    let rows = tools.iter().enumerate().map(|(arm, tool)| {
+    let mut rows = vec![vec![
+        "none".to_owned(),
+        Spread::of(none.iter().map(|cost| cost.flat_out)).digits(0),
+        "1".to_owned(),
+        "1".to_owned(),
+    ]];
+    rows.extend(tools.iter().zip(&costs).map(|(tool, costs)| {
         vec![
             tool.name.clone(),
-            Spread::of(rounds.each(|ns| ns[arm])).digits(0),
-            Spread::of(rounds.each(|ns| ns[arm] / ns[0])).digits(1),
-            slowdown(arm).map_or(String::new(), |slowdown| slowdown.to_string()),
+            Spread::of(costs.iter().map(|(_, with)| with.flat_out)).digits(0),
+            Spread::of(costs.iter().map(|(before, with)| with.flat_out / before.flat_out)).digits(0),
+            Spread::of(costs.iter().map(|(before, with)| with.at_pace / before.at_pace)).to_string(),
         ]
-    });
-    section.line(
+    }));
+    section.line(&format!(
         "A loop of `malloc(64)` and `free` at the bottom of ten frames, as fast as it goes and with other work between so \
-         that it makes 100,000 pairs in a second of its CPU time:",
-    );
-    let head = ["tool", "ns for a pair", "slowdown, nothing else", "slowdown at 100,000/s"];
-    section.table(&head, &rows.collect::<Vec<_>>());
+         that it makes 100,000 pairs in a second of its CPU time; {} rounds. Slowdowns are against the same program just \
+         before the tool is started.",
+        costs.iter().map(Vec::len).max().unwrap_or(0)
+    ));
+    section.table(&["tool", "ns for a pair", "slowdown, nothing else", "slowdown at 100,000/s"], &rows);
+    Ok(())
+}
+
+/// CPU time for a pair, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    flat_out: f64,
+    at_pace: f64,
+}
+
+impl Cost {
+    /// The medians of a few readings, taken in turn.
+    fn measure(target: &mut Target, [flat_out, at_pace]: [Load; 2]) -> anyhow::Result<Self> {
+        let mut readings = (Vec::new(), Vec::new());
+        for _ in 0..READINGS {
+            readings.0.push(target.run(flat_out)?);
+            readings.1.push(target.run(at_pace)?);
+        }
+        Ok(Self { flat_out: Spread::of(readings.0).median, at_pace: Spread::of(readings.1).median })
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while !is_so()? {
+        if start.elapsed() > PATIENCE {
+            bail!("waited {} s in vain for {what}", PATIENCE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
     Ok(())
 }
 
@@ -112,19 +146,18 @@ fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
         }
     };
     let mut tools = vec![
-        Tool { name: "none".into(), command: None },
-        Tool { name: "tracer".into(), command: Some(Box::new(record("auto"))) },
-        Tool { name: "tracer, a stack for every allocation".into(), command: Some(Box::new(record("1"))) },
+        Tool { name: "tracer".into(), command: Box::new(record("auto")) },
+        Tool { name: "tracer, a stack for every allocation".into(), command: Box::new(record("1")) },
     ];
     if is_installed("bpftrace") {
-        tools.push(Tool { name: "bpftrace, `@[ustack] = sum(arg0)`".into(), command: Some(Box::new(bpftrace)) });
+        tools.push(Tool { name: "bpftrace, `@[ustack] = sum(arg0)`".into(), command: Box::new(bpftrace) });
     } else {
         eprintln!("skipped: bpftrace is not installed");
     }
     match perf(folder) {
         Ok(command) => {
             let name = "perf record, a stack for every allocation".into();
-            tools.push(Tool { name, command: Some(Box::new(command)) });
+            tools.push(Tool { name, command: Box::new(command) });
         }
         Err(error) => eprintln!("skipped: perf on a probe: {error:#}"),
     }

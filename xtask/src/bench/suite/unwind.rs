@@ -177,7 +177,10 @@ fn files() -> anyhow::Result<Vec<(String, PathBuf)>> {
         None => eprintln!("skipped: no {name} here"),
     };
     add("libc", Some("/lib/x86_64-linux-gnu/libc.so.6".into()));
-    let python = exec::capture(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
+    // The program may be a stub that loads the interpreter: the largest executable mapping is meant.
+    let largest = "import re; print(max((int(b, 16) - int(a, 16), path) for a, b, path in \
+        re.findall(r'(?m)^(\\w+)-(\\w+) r-xp .*?(/.*python.*)$', open('/proc/self/maps').read()))[1])";
+    let python = exec::capture(Command::new("python3").args(["-c", largest]));
     add("python3", python.ok().map(PathBuf::from));
     add("node", Some("/usr/bin/node".into()));
     let sysroot = exec::capture(Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace::root()?))?;

@@ -1,0 +1,49 @@
+//! Why a run cannot start or go on.
+
+use std::io;
+
+use aya::maps::MapError;
+
+use super::processes::ProcessError;
+use crate::{
+    allocators::NoAllocator,
+    probe::{programs::LoadError, uprobes::AttachError},
+    target::ProcessError as IdentityError,
+};
+
+/// Why a run could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The kernel side.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The probes.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A map.
+    #[error("BPF map: {0}")]
+    Map(#[from] MapError),
+    /// The process's mappings or tables.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A process that cannot be traced.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Nothing to probe.
+    #[error(transparent)]
+    NoAllocator(#[from] NoAllocator),
+    /// A program could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It ended first.
+    #[error("{0} ended before its first instruction; run it without tracer to see why")]
+    EndedEarly(String),
+    /// The event loop.
+    #[error("waiting for events: {0}")]
+    Wait(#[from] io::Error),
+}

@@ -1,0 +1,42 @@
+//! A recording before names are given to addresses.
+
+use std::time::{Duration, SystemTime};
+
+use super::{discover::Probed, samples::SampleParts};
+use crate::{
+    probe::{counters::ClassCounters, programs::Programs},
+    recording::about::{Ended, Losses},
+    symbolize::NameSources,
+    target::{Modules, Process},
+};
+
+/// What a run leaves, before names are given to addresses.
+pub struct RawRecording {
+    /// Detached from the targets. What follows processes is still attached to the kernel's tracepoints: dropping it waits for
+    /// the kernel at each of them, for half a second in all.
+    pub programs: Option<Programs>,
+    /// The traced processes, as they were when they were last looked at.
+    pub targets: Vec<Process>,
+    /// What names their code and files.
+    pub names: Vec<NameSources>,
+    /// Samples, stacks, thread names.
+    pub parts: SampleParts,
+    /// Modules by number, their files open.
+    pub modules: Modules,
+    /// Probed functions by slot.
+    pub points: Vec<Probed>,
+    /// Their exact counters by slot.
+    pub counters: Vec<ClassCounters>,
+    /// What was lost.
+    pub losses: Losses,
+    /// What else happened, for people.
+    pub notes: Vec<String>,
+    /// Wall-clock start.
+    pub started: SystemTime,
+    /// CLOCK_MONOTONIC at the start, nanoseconds.
+    pub start_ns: u64,
+    /// Length.
+    pub duration: Duration,
+    /// Why it ended.
+    pub ended: Ended,
+}
