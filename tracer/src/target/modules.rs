@@ -262,20 +262,22 @@ mod tests {
         let mut modules = Modules::new();
         modules.scan(std::process::id()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        // `spawn` returns while the kernel still sets the new program up: its mappings come a moment later.
+        // `spawn` returns while the kernel still sets the new program up: its mappings come one by one, the vdso last.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let has_vdso = |scan: &Scan| scan.mappings.iter().any(|m| m.kind == MappingKind::Vdso && m.module != 0);
         let mut scan = modules.scan(child.id()).unwrap();
-        while scan.new_modules.is_empty() && std::time::Instant::now() < deadline {
+        let mut new = scan.new_modules.clone();
+        while !has_vdso(&scan) && std::time::Instant::now() < deadline {
             std::thread::sleep(std::time::Duration::from_millis(1));
             scan = modules.scan(child.id()).unwrap();
+            new.extend(&scan.new_modules);
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let new: Vec<&str> =
-            scan.new_modules.iter().map(|&number| modules.get(number).unwrap().path.as_str()).collect();
+        let new: Vec<&str> = new.iter().map(|&number| modules.get(number).unwrap().path.as_str()).collect();
         // libc, ld.so and the vdso were known.
         assert_eq!(new, ["/usr/bin/sleep"]);
-        assert!(scan.mappings.iter().any(|mapping| mapping.kind == MappingKind::Vdso && mapping.module != 0));
+        assert!(has_vdso(&scan));
         assert!(modules.scan(child.id()).is_err());
     }
 

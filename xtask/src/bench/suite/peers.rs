@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ const ROUNDS: usize = 9;
 /// Of each load, in a round.
 const READINGS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(75);
-/// With what is always there, ten frames.
+/// With what is always there, about ten frames.
 const DEPTH: u32 = 5;
 /// How long a tool may take to attach.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
     let tools = tools(&folder)?;
     let mut costs = vec![Vec::new(); tools.len()];
     let mut none = Vec::new();
-    interleave(tools.len(), ROUNDS, LIMIT, |arm| {
+    let done = interleave(tools.len(), ROUNDS, LIMIT, |arm| {
         let tool = tools.get(arm).context("no such tool")?;
         // What the last tool left behind must be gone.
         wait_until("the probes of the last tool to go", || Ok(target.run(load(1_000, 0))? < bare * ATTACHED))?;
@@ -79,7 +79,9 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
         // Not asked to end: what it would still print is of no interest.
         drop(running);
         Ok(with.flat_out)
-    })?;
+    });
+    delete_event();
+    done?;
     let mut rows = vec![vec![
         "none".to_owned(),
         Spread::of(none.iter().map(|cost| cost.flat_out)).digits(0),
@@ -95,7 +97,7 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
         ]
     }));
     section.line(&format!(
-        "A loop of `malloc(64)` and `free` at the bottom of ten frames, as fast as it goes and with other work between so \
+        "A loop of `malloc(64)` and `free` at the bottom of about ten frames, as fast as it goes and with other work between so \
          that it makes 100,000 pairs in a second of its CPU time; {} rounds. Slowdowns are against the same program just \
          before the tool is started.",
         costs.iter().map(Vec::len).max().unwrap_or(0)
@@ -171,14 +173,20 @@ fn bpftrace(pid: u32) -> Command {
     command
 }
 
-/// Makes the probe, which stays until it is deleted or the machine restarts.
+const EVENT: &str = "probe_tracer_bench:malloc";
+
+/// It is not there where perf is not, or when nobody made it.
+fn delete_event() {
+    Command::new("perf").args(["probe", "--quiet", "--del", EVENT]).stderr(Stdio::null()).status().ok();
+}
+
+/// Makes the event, which stays until it is deleted or the machine restarts.
 fn perf(folder: &Path) -> anyhow::Result<impl Fn(u32) -> Command + use<>> {
-    const EVENT: &str = "probe_tracer_bench:malloc";
     if !is_installed("perf") {
         bail!("perf is not installed");
     }
     // It may be there from before.
-    exec::capture(Command::new("perf").args(["probe", "--quiet", "--del", EVENT])).ok();
+    delete_event();
     let add =
         ["probe", "--quiet", "-x", "/lib/x86_64-linux-gnu/libc.so.6", "--add", "probe_tracer_bench:malloc=malloc"];
     exec::capture(Command::new("perf").args(add))?;

@@ -91,7 +91,7 @@ impl Probes {
     /// # Errors
     /// When the process has ended.
     pub fn add_tables(&mut self, pid: u32) -> anyhow::Result<()> {
-        Ok(self.processes.install(&mut self.programs.maps, pid)?)
+        Ok(self.processes.follow(&mut self.programs.maps, pid)?)
     }
 
     /// How densely the allocation program samples.
