@@ -262,6 +262,11 @@ mod tests {
         let mut modules = Modules::new();
         modules.scan(std::process::id()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // `spawn` returns when execve(2) can no longer fail, which is before the new program is mapped.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        while !state().contains("(sleep) S ") {
+            std::thread::yield_now();
+        }
         let scan = modules.scan(child.id()).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
