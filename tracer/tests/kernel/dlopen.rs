@@ -53,7 +53,8 @@ fn run(loads: &str, milliseconds: &str) -> (Report, Vec<Load>) {
 #[test]
 fn no_stack_is_wrong_while_libraries_change_fast() {
     let Some(_guard) = alone() else { return };
-    let (report, _) = run("1000", "0");
+    // About half a minute.
+    let (report, _) = run("13000", "0");
     assert!(report.samples > 5000, "{report}");
 }
 

@@ -12,7 +12,7 @@
 
 #include "start.h"
 
-#define MAX_LOADS 10000
+#define MAX_LOADS 20000
 
 static struct load {
     uintptr_t address;
