@@ -8,7 +8,7 @@ use super::process::ServerProcess;
 
 /// Timers come late on a busy machine, and players then fire less than they should. What the game itself does to the
 /// numbers is the same in every game, so it is enough that one of a few comes out right.
-const ATTEMPTS: u64 = 3;
+const ATTEMPTS: u64 = 5;
 
 fn one_game(options: &[&str]) {
     let server = ServerProcess::start(options);
@@ -39,7 +39,7 @@ fn one_game(options: &[&str]) {
     assert_eq!(points("tickInterval"), ticks - games);
     assert_eq!(
         ["tickOnTime", "tickIntervalOverrun", "tickIntervalUnderrun"].map(counted).iter().sum::<u64>(),
-        ticks - 1
+        ticks - games
     );
     assert_eq!(counted("games-played"), games);
     assert!(log.iter().all(|line| line["level"] == 40), "{log:?}");
