@@ -51,8 +51,9 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     let tracer = build_tracer()?;
     let logs = workspace::target_dir()?.join("demo");
     let load = Load { games: options.games };
-    let begun = Instant::now();
     let server = LoadedServer::start(load, &logs)?;
+    // Behind the start, which may have had to build the server first.
+    let begun = Instant::now();
     eprintln!("server {} plays {} games over {} connections", server.pid(), load.games, load.connections());
 
     wait_for_turnover(begun, options.duration);
