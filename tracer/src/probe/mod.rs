@@ -5,6 +5,7 @@ pub mod features;
 pub mod kernel_types;
 pub mod multi;
 pub mod programs;
+pub mod return_probes;
 pub mod tables;
 pub mod tracepoint;
 pub mod uprobes;
