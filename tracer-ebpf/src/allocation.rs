@@ -2,12 +2,15 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
-use tracer_ebpf::abi::allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class};
+use aya_ebpf::{bindings::pt_regs, helpers::{bpf_get_attach_cookie, bpf_ktime_get_ns}};
+use tracer_ebpf::abi::{
+    allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class},
+    tally::Tally,
+};
 
 use crate::{
     atomic, bits,
-    maps::{COUNTDOWN, COUNTERS, SETTINGS},
+    maps::{COUNTDOWN, COUNTERS, SETTINGS, add_to},
     processes, sampling,
 };
 
@@ -18,17 +21,17 @@ pub fn hit(context: *mut c_void) {
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context) });
     let Some(settings) = SETTINGS.get(0) else { return };
     if settings.enabled == 0 {
-        return;
+        return add_to(Tally::Closed, 1);
     }
     // Probes for children are in every process that maps the library.
     if settings.follow_children != 0 && !processes::is_traced() {
-        return;
+        return add_to(Tally::Foreign, 1);
     }
     // SAFETY: the context of a uprobe program is a pt_regs.
     let registers = unsafe { &*context.cast::<pt_regs>() };
     let arguments = Arguments::of(registers);
     if arguments.delegated(cookie) {
-        return;
+        return add_to(Tally::Delegated, 1);
     }
     let size = arguments.size(cookie);
     let Some(counters) = COUNTERS.get_ptr_mut(cookie.slot()) else { return };
@@ -49,6 +52,7 @@ pub fn hit(context: *mut c_void) {
     // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
     // that is still exponentially distributed: the estimate stays unbiased.
     let countdown = unsafe { &mut *countdown };
+    countdown.hits += 1;
     if settings.interval != countdown.interval {
         // The process has no memory: it may start afresh at any moment that does not depend on its own draws.
         countdown.interval = settings.interval;
@@ -65,7 +69,11 @@ pub fn hit(context: *mut c_void) {
         }
         countdown.remaining = sampling::draw(settings.interval);
     }
+    // SAFETY: helper without arguments.
+    let begun = unsafe { bpf_ktime_get_ns() };
     sampling::allocation(registers, settings, cookie, size);
+    // SAFETY: as above.
+    add_to(Tally::SamplingNs, unsafe { bpf_ktime_get_ns() } - begun);
 }
 
 /// The integer arguments that sizes come from.

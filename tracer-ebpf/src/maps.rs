@@ -6,10 +6,11 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use tracer_ebpf::abi::{
-    allocation::{FunctionCounters, MAX_FUNCTIONS},
+    allocation::{Countdown, FunctionCounters, MAX_FUNCTIONS},
     process::{Changes, MAX_PROCESSES, Process},
     sample::{MAX_FRAMES, Sample},
     settings::{LOSS_COUNT, Loss, Settings},
+    tally::{TALLY_COUNT, Tally},
     unwind::{MAX_RULES, MAX_SHARDS, Rule, SHARD_WORDS},
 };
 
@@ -30,6 +31,10 @@ pub static COUNTDOWN: PerCpuArray<Countdown, 1> = PerCpuArray::new();
 /// See [`Loss`].
 #[btf_map]
 pub static LOSSES: PerCpuArray<u64, { LOSS_COUNT as usize }> = PerCpuArray::new();
+
+/// See [`Tally`].
+#[btf_map]
+pub static TALLIES: PerCpuArray<u64, { TALLY_COUNT as usize }> = PerCpuArray::new();
 
 /// Samples and process events for user space. User space sets the size.
 #[btf_map]
@@ -72,15 +77,6 @@ pub struct MappingCall {
 
 /// A shard's words.
 pub type Shard = [u32; SHARD_WORDS as usize];
-
-/// A CPU's Poisson process over bytes.
-#[repr(C)]
-pub struct Countdown {
-    /// Bytes to the next sampled one.
-    pub remaining: u64,
-    /// Mean with which `remaining` was drawn.
-    pub interval: u64,
-}
 
 /// Walks that can be under way on one CPU: a program may be preempted by another task's, or interrupted by a CPU sample.
 pub const SCRATCH_SLOTS: u32 = 4;
@@ -126,5 +122,14 @@ pub fn count_loss(loss: Loss) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
         // SAFETY: the pointer is to this CPU's counter, which the kernel keeps for the program's life.
         unsafe { atomic::add(counter, 1) };
+    }
+}
+
+/// Adds to a tally.
+#[inline(always)]
+pub fn add_to(tally: Tally, amount: u64) {
+    if let Some(sum) = TALLIES.get_ptr_mut(tally as u32) {
+        // SAFETY: the pointer is to this CPU's sum, which the kernel keeps for the program's life.
+        unsafe { atomic::add(sum, amount) };
     }
 }

@@ -22,6 +22,19 @@ pub struct FunctionCounters {
     pub classes: [ClassCounter; SIZE_CLASSES],
 }
 
+/// The sampling process of one CPU: the entry of the map `COUNTDOWN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Countdown {
+    /// Bytes to the next sampled one.
+    pub remaining: u64,
+    /// Mean with which `remaining` was drawn.
+    pub interval: u64,
+    /// Counted hits, nearly: a task that preempts another between load and store makes one of the two vanish. User space
+    /// reads it often, where the exact counters would be too long.
+    pub hits: u64,
+}
+
 /// Calls and requested bytes of one size class.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

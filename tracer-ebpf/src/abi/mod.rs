@@ -5,4 +5,5 @@ pub mod exponential;
 pub mod process;
 pub mod sample;
 pub mod settings;
+pub mod tally;
 pub mod unwind;

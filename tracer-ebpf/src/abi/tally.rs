@@ -1,0 +1,18 @@
+//! What happens in the allocation program besides counting: what a recording cost is made up of it.
+
+/// Per-CPU sums, by index into the map `TALLIES`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// Hits while counting was off: probes came or went.
+    Closed = 0,
+    /// Hits of calls that are counted by the function they are handed on to.
+    Delegated = 1,
+    /// Hits in processes that are not traced.
+    Foreign = 2,
+    /// Nanoseconds spent on stacks and records of sampled hits.
+    SamplingNs = 3,
+}
+
+/// Entries of `TALLIES`.
+pub const TALLY_COUNT: u32 = 4;
