@@ -2,7 +2,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::pt_regs, helpers::{bpf_get_attach_cookie, bpf_ktime_get_ns}};
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::{bpf_get_attach_cookie, bpf_ktime_get_ns},
+};
 use tracer_ebpf::abi::{
     allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class},
     tally::Tally,

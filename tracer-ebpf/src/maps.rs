@@ -10,7 +10,7 @@ use tracer_ebpf::abi::{
     process::{Changes, MAX_PROCESSES, Process},
     sample::{MAX_FRAMES, Sample},
     settings::{LOSS_COUNT, Loss, Settings},
-    tally::{TALLY_COUNT, Tally},
+    tally::{Tallies, Tally},
     unwind::{MAX_RULES, MAX_SHARDS, Rule, SHARD_WORDS},
 };
 
@@ -20,9 +20,9 @@ use crate::atomic;
 #[btf_map]
 pub static SETTINGS: Array<Settings, 1> = Array::new();
 
-/// Exact counters by function slot.
+/// Exact counters by function slot, with one more for calibration.
 #[btf_map]
-pub static COUNTERS: PerCpuArray<FunctionCounters, { MAX_FUNCTIONS as usize }> = PerCpuArray::new();
+pub static COUNTERS: PerCpuArray<FunctionCounters, { MAX_FUNCTIONS as usize + 1 }> = PerCpuArray::new();
 
 /// The sampling process of each CPU.
 #[btf_map]
@@ -34,7 +34,7 @@ pub static LOSSES: PerCpuArray<u64, { LOSS_COUNT as usize }> = PerCpuArray::new(
 
 /// See [`Tally`].
 #[btf_map]
-pub static TALLIES: PerCpuArray<u64, { TALLY_COUNT as usize }> = PerCpuArray::new();
+pub static TALLIES: PerCpuArray<Tallies, 1> = PerCpuArray::new();
 
 /// Samples and process events for user space. User space sets the size.
 #[btf_map]
@@ -128,8 +128,8 @@ pub fn count_loss(loss: Loss) {
 /// Adds to a tally.
 #[inline(always)]
 pub fn add_to(tally: Tally, amount: u64) {
-    if let Some(sum) = TALLIES.get_ptr_mut(tally as u32) {
-        // SAFETY: the pointer is to this CPU's sum, which the kernel keeps for the program's life.
-        unsafe { atomic::add(sum, amount) };
+    if let Some(sums) = TALLIES.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this CPU's sums, which the kernel keeps for the program's life, and to one of them.
+        unsafe { atomic::add(sums.cast::<u64>().wrapping_add(tally as usize), amount) };
     }
 }

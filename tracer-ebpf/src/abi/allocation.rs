@@ -1,7 +1,10 @@
 //! Allocation probes: what the attach cookie says about a function, and the counters kept on every hit.
 
 /// Probed functions that have counters of their own.
-pub const MAX_FUNCTIONS: u32 = 256;
+pub const MAX_FUNCTIONS: u32 = 255;
+
+/// The counter behind those: for functions that tracer probes in a child of its own.
+pub const CALIBRATION_SLOT: u8 = MAX_FUNCTIONS as u8;
 
 /// Size classes of the exact counters: class `k` holds sizes in `[2^(k-1), 2^k)`, class 0 holds size 0.
 /// Sizes of 2^46 bytes and above share the last class.

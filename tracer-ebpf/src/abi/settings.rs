@@ -60,4 +60,4 @@ pub enum Loss {
 pub const LOSS_COUNT: u32 = 4;
 
 const _: () = assert!(size_of::<Settings>() == 56);
-const _: () = assert!(MAX_FUNCTIONS <= 256);
+const _: () = assert!(MAX_FUNCTIONS <= 255);

@@ -1,7 +1,9 @@
 //! What happens in the allocation program besides counting: what a recording cost is made up of it.
 
-/// Per-CPU sums, by index into the map `TALLIES`.
-#[repr(u32)]
+/// The sums of one CPU, by [`Tally`]: the entry of the map `TALLIES`.
+pub type Tallies = [u64; 4];
+
+/// Index into [`Tallies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
     /// Hits while counting was off: probes came or went.
@@ -13,6 +15,3 @@ pub enum Tally {
     /// Nanoseconds spent on stacks and records of sampled hits.
     SamplingNs = 3,
 }
-
-/// Entries of `TALLIES`.
-pub const TALLY_COUNT: u32 = 4;

@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod failure;
+mod overhead;
 mod owner;
 mod privileges;
 mod progress;

@@ -6,7 +6,9 @@ use anyhow::{Context as _, bail};
 use clap::ArgGroup;
 
 use super::{
-    Outcome, owner, privileges,
+    Outcome,
+    overhead::{self, MaxOverhead},
+    owner, privileges,
     progress::Bar,
     scope::{self, Scope},
     stages::Stages,
@@ -48,6 +50,11 @@ pub struct Args {
     /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
+    /// Part of the process's CPU time that tracing may take: it is traced in short random windows where all the time would
+    /// cost more. none traces all the time, whatever that costs [default: 2%; none for a program that tracer starts, and
+    /// with --interval 1]
+    #[arg(long, value_name = "SHARE", value_parser = overhead::parse)]
+    max_overhead: Option<MaxOverhead>,
     /// A file to write; its ending names the format: .svg (flame graph), .pb.gz (the recording, for `tracer render` and
     /// pprof), .folded or .json. `-` writes folded stacks to stdout. May be given more than once. Default: tracer-PID.svg,
     /// and the recording beside it
@@ -97,7 +104,7 @@ impl Args {
     /// An output that cannot be.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
-        let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
+        let Self { max_overhead, max_depth, unwind_memory, ring_buffer, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -111,6 +118,7 @@ impl Args {
             duration,
             children,
             interval,
+            max_overhead: overhead::resolve(max_overhead, matches!(scope, Scope::Program(_)), interval),
             max_frames: max_depth,
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,

@@ -2,13 +2,16 @@
 
 pub mod assemble;
 pub mod attached;
+pub mod budget;
 pub mod child;
+pub mod cost;
 pub mod decode;
 pub mod discover;
 pub mod error;
 pub mod interval;
 pub mod late;
 pub mod launch;
+pub mod links;
 pub mod loader;
 pub mod processes;
 pub mod raw;
@@ -16,3 +19,4 @@ pub mod request;
 pub mod samples;
 pub mod session;
 pub mod stacks;
+pub mod windows;

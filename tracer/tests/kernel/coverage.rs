@@ -63,6 +63,8 @@ fn rounds(recording: &RawRecording, program: &Path, truth: &[Truth]) -> Vec<Roun
             interval: sample.interval,
             // Of the two counters of `about`.
             counter: u32::from(recording.points[sample.function as usize].point.function != "malloc"),
+            epoch: 0,
+            block: None,
         });
     }
     rounds

@@ -1,0 +1,64 @@
+//! The option `--max-overhead`.
+
+use crate::record::interval::IntervalSetting;
+
+/// How much of the target's CPU time may be spent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxOverhead {
+    /// Any part: every allocation is counted.
+    Any,
+    /// This part.
+    Share(f64),
+}
+
+/// Without the option, for processes that run already.
+const DEFAULT: f64 = 0.02;
+
+/// Understands the option's value.
+pub fn parse(text: &str) -> Result<MaxOverhead, String> {
+    if text == "none" {
+        return Ok(MaxOverhead::Any);
+    }
+    let percent = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+    match percent {
+        Some(percent) if (0.1..=50.0).contains(&percent) => Ok(MaxOverhead::Share(percent / 100.0)),
+        _ => Err("none, or a share of the process's CPU time from 0.1% to 50%, such as 2%".to_owned()),
+    }
+}
+
+/// What is meant by the option, or without it: a program that tracer starts is traced from its first allocation to its last,
+/// and who asks for every allocation gets every allocation. A running process is not to be slowed down.
+pub fn resolve(given: Option<MaxOverhead>, starts_program: bool, interval: IntervalSetting) -> Option<f64> {
+    match given {
+        Some(MaxOverhead::Any) => None,
+        Some(MaxOverhead::Share(share)) => Some(share),
+        None if starts_program || interval == IntervalSetting::Fixed(0) => None,
+        None => Some(DEFAULT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_values_say_what_would_be_right() {
+        assert_eq!(parse("none"), Ok(MaxOverhead::Any));
+        assert_eq!(parse("2%"), Ok(MaxOverhead::Share(0.02)));
+        assert_eq!(parse("0.5 %"), Ok(MaxOverhead::Share(0.005)));
+        for wrong in ["2", "0%", "0.01%", "60%", "-1%", "NaN%", "all", "", "%"] {
+            assert!(parse(wrong).unwrap_err().contains("2%"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_kept_where_a_process_runs_already() {
+        let auto = IntervalSetting::Auto;
+        assert_eq!(resolve(None, false, auto), Some(DEFAULT));
+        assert_eq!(resolve(None, false, IntervalSetting::Fixed(4096)), Some(DEFAULT));
+        assert_eq!(resolve(None, false, IntervalSetting::Fixed(0)), None);
+        assert_eq!(resolve(None, true, auto), None);
+        assert_eq!(resolve(Some(MaxOverhead::Any), false, auto), None);
+        assert_eq!(resolve(Some(MaxOverhead::Share(0.1)), true, IntervalSetting::Fixed(0)), Some(0.1));
+    }
+}
