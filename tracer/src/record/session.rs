@@ -11,7 +11,7 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{Loss, ReturnProbeOffsets, Settings},
+    settings::{Loss, Settings},
 };
 
 use super::{
@@ -83,6 +83,9 @@ impl Session {
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
+        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
+        let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+        let types = KernelTypes::parse(&blob);
         let settings = Settings {
             interval: control.interval(),
             max_frames: request.max_frames,
@@ -90,8 +93,9 @@ impl Session {
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: u32::from(request.children),
             launched: 0,
-            padding: 0,
-            return_probes: return_probe_offsets(),
+            tracer: std::process::id(),
+            return_probes: types.as_ref().and_then(KernelTypes::return_probes).unwrap_or_default(),
+            parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
         };
         let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let now = Instant::now();
@@ -371,14 +375,6 @@ fn leaf(point: &Probed) -> Frame {
 fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
     unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
-}
-
-/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
-fn return_probe_offsets() -> ReturnProbeOffsets {
-    std::fs::read("/sys/kernel/btf/vmlinux")
-        .ok()
-        .and_then(|blob| KernelTypes::parse(&blob)?.return_probes())
-        .unwrap_or_default()
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
