@@ -264,7 +264,7 @@ mod tests {
     const R: u64 = 4096;
 
     fn sample(stack: u32, size: u64) -> Sample {
-        Sample { stack, size, interval: R, process: 1, thread: 1, thread_name: String::new(), time_ns: 0, counter: 0 }
+        Sample { stack, size, interval: R, process: 1, thread: 1, ..Sample::default() }
     }
 
     fn recording(samples: Vec<Sample>, classes: &[(u64, u64)]) -> Recording {

@@ -40,11 +40,11 @@ fn draw(program: &[Blocks], random: &mut Random) -> Vec<Sample> {
                 stack: blocks.site,
                 process: 1,
                 thread: 1,
-                thread_name: String::new(),
                 time_ns: 0,
                 size: blocks.size,
                 interval: R,
                 counter: 0,
+                ..Default::default()
             });
         }
     }

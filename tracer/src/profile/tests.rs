@@ -21,11 +21,11 @@ fn of_stacks(stacks: &[(&str, u64)]) -> Profile {
             stack,
             process: 1,
             thread: 1,
-            thread_name: String::new(),
             time_ns: 0,
             size,
             interval: 0,
             counter: 0,
+            ..Default::default()
         });
     }
     Profile::new(&builder.recording)

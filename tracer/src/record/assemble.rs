@@ -9,7 +9,7 @@ use crate::{
     probe::counters::ClassCounters,
     recording::{
         About, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
-        about::{Counter, Process, SizeClass, Truncation, Unwinding},
+        about::{Counter, Process, SizeClass, Source, Truncation, Unwinding},
     },
     symbolize::{self, Frames, Symbolized},
     target::{self, Modules},
@@ -49,6 +49,8 @@ pub fn assemble(raw: RawRecording) -> Recording {
             size: sample.size,
             interval: sample.interval,
             counter: sample.function,
+            epoch: 0,
+            block: None,
         })
         .collect();
     // The ring buffer keeps the order of CPUs, not quite that of time.
@@ -67,6 +69,10 @@ pub fn assemble(raw: RawRecording) -> Recording {
             .map(|(point, counters)| counter(point, counters, &raw.modules))
             .collect(),
         losses: raw.losses,
+        source: Source::Allocations,
+        epochs: Vec::new(),
+        cost: None,
+        live: None,
         unwinding,
         notes: raw.notes,
     };

@@ -19,8 +19,20 @@ pub struct About {
     pub duration_ns: u64,
     /// Why it ended.
     pub ended: Ended,
+    /// What a sample is.
+    #[serde(skip_serializing_if = "Source::is_allocations")]
+    pub source: Source,
     /// Exact counters of every probed function.
     pub counters: Vec<Counter>,
+    /// Probes were in during one window of each of these; empty when they were in all the time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<Epoch>,
+    /// What the measurement cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Releases were followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
     /// What was lost.
     pub losses: Losses,
     /// How complete the stacks are.
@@ -40,6 +52,113 @@ pub struct Process {
     pub name: String,
     /// Path of its executable.
     pub executable: String,
+}
+
+/// What a sample is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// An allocation.
+    #[default]
+    Allocations,
+    /// A tick of CPU time: every sample stands for its size in nanoseconds.
+    Cpu,
+    /// A page that the process touched for the first time (or first wrote to).
+    PageFaults,
+    /// Memory that the process mapped.
+    Mmap,
+    /// Growth of the program break.
+    Brk,
+}
+
+impl Source {
+    fn is_allocations(&self) -> bool {
+        *self == Self::Allocations
+    }
+}
+
+/// A stretch of the recording in which probes were in for one window at a random place, or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Epoch {
+    /// Begin, nanoseconds since the recording began.
+    pub start_ns: u64,
+    /// Length in nanoseconds.
+    pub length_ns: u64,
+    /// Share of the epoch that was to be probed, fixed before it began; 1 = all of it.
+    pub probability: f64,
+    /// CPU time of the target in the epoch, nanoseconds.
+    pub cpu_ns: u64,
+    /// When hits were counted.
+    pub window: Window,
+}
+
+/// When hits were counted, and what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Window {
+    /// Begin, nanoseconds since the recording began.
+    pub start_ns: u64,
+    /// Length in nanoseconds; shorter than was to be where [`Self::capped`].
+    pub length_ns: u64,
+    /// CPU time of the target in the window, nanoseconds.
+    pub cpu_ns: u64,
+    /// Hits, exact.
+    pub hits: u64,
+    /// Allocations, exact.
+    pub calls: u64,
+    /// Their bytes, exact.
+    pub bytes: u64,
+    /// It ended early because of too many hits.
+    pub capped: bool,
+}
+
+/// What the measurement cost the target, and tracer itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// Share of the target's CPU time that was to be spent at most; `None` = no bound.
+    pub budget: Option<f64>,
+    /// Traps, exact.
+    pub hits: u64,
+    /// Nanoseconds a hit: estimate and the band it lies in.
+    pub hit_ns: f64,
+    /// Lower end of the band.
+    pub hit_ns_low: f64,
+    /// Upper end of the band.
+    pub hit_ns_high: f64,
+    /// CPU time of the target while recording, nanoseconds, with what was spent on our behalf.
+    pub target_cpu_ns: u64,
+    /// CPU time spent in the target on our behalf, nanoseconds: estimate.
+    pub spent_ns: u64,
+    /// Its upper end.
+    pub spent_ns_high: u64,
+    /// Share of time that probes were in.
+    pub probed_share: f64,
+    /// How many times slower the target ran inside windows: estimate, 1 = not at all.
+    pub slowdown_in_windows: f64,
+    /// Upper bound of the share of time lost, whatever a hit costs: time that probes were in, with attaching and detaching.
+    pub bound: f64,
+    /// tracer's own CPU time while recording, nanoseconds.
+    pub tracer_cpu_ns: u64,
+    /// tracer's own peak of resident memory, bytes.
+    pub tracer_peak_bytes: u64,
+}
+
+/// What following releases left.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// Resident memory of the traced processes at the begin and the end, bytes (`Rss` of smaps_rollup).
+    pub resident_bytes: [u64; 2],
+    /// Sampled blocks that were in use at once at most.
+    pub peak_blocks: u64,
+    /// How often the interval was raised because the table of live blocks ran full.
+    pub interval_raised: u64,
+    /// Sampled blocks whose address was not learnt (the call did not return, or returned null): not in the in-use views.
+    pub unreturned: u64,
+    /// Sampled blocks that did not fit the table.
+    pub not_followed: u64,
 }
 
 /// Why a recording ended.

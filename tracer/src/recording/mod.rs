@@ -101,8 +101,8 @@ pub enum StackEnd {
     Truncated(String),
 }
 
-/// One sampled allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One sample: an allocation, or what else [`About::source`] names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Its stack.
     pub stack: StackIndex,
@@ -114,10 +114,23 @@ pub struct Sample {
     pub thread_name: String,
     /// Nanoseconds since the recording began.
     pub time_ns: u64,
-    /// Requested bytes.
+    /// Requested bytes; nanoseconds of CPU time for [`about::Source::Cpu`]; bytes for page faults, `mmap` and `brk`.
     pub size: u64,
     /// Mean bytes between samples in force at this one; 0 = every allocation was sampled.
     pub interval: u64,
     /// Which of [`About::counters`] it was counted in.
     pub counter: u32,
+    /// Which of [`About::epochs`] it was taken in; 0 where there are none.
+    pub epoch: u32,
+    /// What became of the block; `None` where releases were not followed.
+    pub block: Option<Block>,
+}
+
+/// A sampled block whose release was watched for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// When it was released or resized, nanoseconds since the recording began; `None` = still in use at the end.
+    pub released_ns: Option<u64>,
+    /// The thread that released it; 0 while it is in use.
+    pub released_by: u32,
 }

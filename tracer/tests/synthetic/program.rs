@@ -79,6 +79,7 @@ pub fn recording() -> Recording {
                         size,
                         interval: INTERVAL,
                         counter,
+                        ..Default::default()
                     },
                 ));
             }

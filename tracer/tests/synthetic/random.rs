@@ -92,6 +92,7 @@ pub fn recording(random: &mut Random, samples: usize, depth: u64) -> Recording {
             size: 8 << random.below(16),
             interval: 64 << 10,
             counter: 0,
+            ..Default::default()
         });
     }
     for class in 4..20 {

@@ -30,11 +30,11 @@ fn with_stacks(stacks: impl IntoIterator<Item = (String, u64)>) -> Recording {
             stack,
             process: 1,
             thread: 1,
-            thread_name: String::new(),
             time_ns: 0,
             size,
             interval: 0,
             counter: 0,
+            ..Default::default()
         });
     }
     builder.recording

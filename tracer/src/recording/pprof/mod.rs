@@ -45,6 +45,10 @@ mod key {
     pub const THREAD: &str = "tid";
     pub const THREAD_NAME: &str = "thread";
     pub const COUNTER: &str = "counter";
+    pub const EPOCH: &str = "epoch";
+    pub const IN_USE: &str = "in_use";
+    pub const RELEASED: &str = "released";
+    pub const RELEASED_BY: &str = "released_by";
     pub const FRAME_POINTER_FRAMES: &str = "fp_frames";
     pub const TRUNCATED: &str = "truncated";
     pub const UNATTRIBUTED: &str = "unattributed";

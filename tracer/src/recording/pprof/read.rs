@@ -150,16 +150,7 @@ impl Samples<'_, '_> {
     }
 
     fn sample(&mut self, message: &proto::Sample, recording: &Recording) -> Result<Option<Sample>, ReadError> {
-        let mut sample = Sample {
-            stack: 0,
-            process: 0,
-            thread: 0,
-            thread_name: String::new(),
-            time_ns: 0,
-            size: 0,
-            interval: 0,
-            counter: 0,
-        };
+        let mut sample = Sample::default();
         let mut stack = Stack { frames: Vec::new(), end: StackEnd::Complete, frame_pointer_frames: 0 };
         let mut frames = &message.location_id[..];
         for label in &message.label {
@@ -173,6 +164,12 @@ impl Samples<'_, '_> {
                 key::PROCESS => sample.process = small()?,
                 key::THREAD => sample.thread = small()?,
                 key::COUNTER => sample.counter = small()?,
+                key::EPOCH => sample.epoch = small()?,
+                key::IN_USE => {
+                    sample.block.get_or_insert_default();
+                }
+                key::RELEASED => sample.block.get_or_insert_default().released_ns = Some(number),
+                key::RELEASED_BY => sample.block.get_or_insert_default().released_by = small()?,
                 key::FRAME_POINTER_FRAMES => stack.frame_pointer_frames = small()?,
                 key::THREAD_NAME => sample.thread_name = self.short_text(label.str, 64)?,
                 key::TRUNCATED => {
@@ -186,6 +183,10 @@ impl Samples<'_, '_> {
         let counters = recording.about.counters.len();
         if counters > 0 && sample.counter as usize >= counters {
             return invalid(format!("there is no counter {}", sample.counter));
+        }
+        let epochs = recording.about.epochs.len();
+        if epochs > 0 && sample.epoch as usize >= epochs {
+            return invalid(format!("there is no epoch {}", sample.epoch));
         }
         if frames.len() > self.limits.frames {
             return Err(ReadError::TooLarge { what: "frames in a stack", limit: self.limits.frames as u64 });

@@ -10,7 +10,7 @@ use super::wire::{Fields, Value};
 use super::*;
 use crate::estimate::Calibration;
 use crate::profile::Profile;
-use crate::recording::{Recording, StackEnd};
+use crate::recording::{Block, Recording, StackEnd, about::Epoch};
 use crate::synthetic::{Random, program, random};
 
 fn written(recording: &Recording) -> Vec<u8> {
@@ -48,6 +48,24 @@ fn canonical(mut recording: Recording) -> Recording {
     }
     recording.stacks = stacks;
     recording
+}
+
+#[test]
+fn epochs_and_blocks_come_back() {
+    let mut recording = program::recording();
+    recording.about.epochs = vec![Epoch::default(), Epoch { probability: 0.25, ..Epoch::default() }];
+    let blocks = [
+        None,
+        Some(Block::default()),
+        Some(Block { released_ns: Some(0), released_by: 7 }),
+        Some(Block { released_ns: Some(9), released_by: 0 }),
+    ];
+    for (index, sample) in recording.samples.iter_mut().enumerate() {
+        (sample.epoch, sample.block) = (index as u32 % 2, blocks[index % 4]);
+    }
+    assert_eq!(read_back(&written(&recording)).unwrap(), canonical(recording.clone()));
+    recording.about.epochs.pop();
+    assert_eq!(read_back(&written(&recording)).unwrap_err().to_string(), "it is damaged: there is no epoch 1");
 }
 
 #[test]

@@ -111,11 +111,25 @@ impl<W: Write> Writer<W> {
             (key::PROCESS, u64::from(sample.process), ""),
             (key::THREAD, u64::from(sample.thread), ""),
             (key::COUNTER, u64::from(sample.counter), ""),
+            (key::EPOCH, u64::from(sample.epoch), ""),
             (key::FRAME_POINTER_FRAMES, u64::from(stack.frame_pointer_frames), ""),
         ] {
             if number != 0 {
                 let (key, num_unit) = (self.strings.index(key), self.strings.index(unit));
                 labels.push(proto::Label { key, num: number as i64, num_unit, str: 0 });
+            }
+        }
+        if let Some(block) = sample.block {
+            let mut number = |key, number: u64, unit| {
+                let (key, num_unit) = (self.strings.index(key), self.strings.index(unit));
+                labels.push(proto::Label { key, num: number as i64, num_unit, str: 0 });
+            };
+            match block.released_ns {
+                Some(released) => number(key::RELEASED, released, "nanoseconds"),
+                None => number(key::IN_USE, 1, ""),
+            }
+            if block.released_by != 0 {
+                number(key::RELEASED_BY, block.released_by.into(), "");
             }
         }
         let mut text = |key, text: &str| {
