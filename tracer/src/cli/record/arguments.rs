@@ -9,6 +9,7 @@ use super::Settings;
 use crate::{
     cli::scope::Scope,
     output::{self, Destination, Format},
+    profile::Split,
     record::{interval::IntervalSetting, request::Request},
 };
 
@@ -43,6 +44,9 @@ pub struct Args {
     /// and the recording beside it
     #[arg(short, long, value_name = "FILE", value_parser = crate::cli::destination())]
     output: Vec<Destination>,
+    /// Tell processes or threads apart, each under a frame of its own, in all outputs but the recording
+    #[arg(long, value_name = "BY")]
+    split: Option<crate::cli::SplitBy>,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -69,7 +73,7 @@ impl Args {
     /// # Errors
     /// An output that cannot be.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
+        let Self { pid, comm, command, children, duration, interval, output, split, force, quiet, verbose, .. } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
@@ -88,7 +92,7 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { scope, request, outputs, force, quiet, verbose })
+        Ok(Settings { scope, request, outputs, split: split.map(Split::from), force, quiet, verbose })
     }
 }
 
