@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod failure;
+mod functions;
 mod owner;
 mod privileges;
 mod progress;

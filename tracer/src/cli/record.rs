@@ -16,7 +16,9 @@ use super::{
 use crate::{
     output::{self, Destination, Output, Owner, text},
     profile::{Profile, Split},
-    record::{assemble::assemble, child::Child, error::SessionError, request::Request, session::Session},
+    record::{
+        assemble::assemble, child::Child, discover::Wanted, error::SessionError, request::Request, session::Session,
+    },
     recording::{Recording, about::Ended},
     target::Process,
 };
@@ -26,6 +28,8 @@ use crate::{
 pub struct Settings {
     /// The processes.
     pub scope: Scope,
+    /// What is counted.
+    pub functions: Wanted,
     /// How.
     pub request: Request,
     /// Where to.
@@ -45,12 +49,12 @@ pub struct Settings {
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { scope, request, outputs, split, force, quiet, verbose } = settings;
+    let Settings { scope, functions, request, outputs, split, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
     let processes = scope.open()?;
     let owner = owner::from_sudo();
     let outputs: Vec<Output> = outputs.into_iter().map(|output| output.open(force, owner)).collect::<Result<_, _>>()?;
-    let run = Run { request, quiet, stages };
+    let run = Run { functions: &functions, request, quiet, stages };
     let recording = match &scope {
         Scope::Program(words) => run.start(words, owner)?,
         Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
@@ -66,13 +70,14 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
 
 /// How to record.
 #[derive(Clone, Copy)]
-struct Run {
+struct Run<'a> {
+    functions: &'a Wanted,
     request: Request,
     quiet: bool,
     stages: Stages,
 }
 
-impl Run {
+impl Run<'_> {
     /// Records processes that run.
     fn attach(self, processes: Vec<Process>) -> anyhow::Result<Recording> {
         let label = match processes.as_slice() {
@@ -123,13 +128,14 @@ impl Run {
         show_progress: bool,
         begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
     ) -> anyhow::Result<Recording> {
-        let Self { request, quiet, stages } = self;
+        let Self { functions, request, quiet, stages } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut raw = runtime.block_on(async {
             // Before the probes are in: a Ctrl-C from here on ends the recording in order.
             let stop = stop_signal()?;
             let session = stages.time("load", || Session::new(request));
-            let mut session = session.map_err(|error| privileges::explain(error.into()))?;
+            let session = session.map_err(|error| privileges::explain(error.into()))?;
+            let mut session = session.counting(functions.clone());
             begin(&mut session)?;
             if !quiet {
                 // Scripts wait for this line: from here on every allocation is counted.

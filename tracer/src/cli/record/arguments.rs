@@ -7,7 +7,7 @@ use clap::ArgGroup;
 
 use super::Settings;
 use crate::{
-    cli::scope::Scope,
+    cli::{functions::Functions, scope::Scope},
     output::{self, Destination, Format},
     profile::Split,
     record::{interval::IntervalSetting, request::Request},
@@ -32,6 +32,8 @@ pub struct Args {
     /// Trace the processes that it makes from now on too. Every process that maps the same allocator is slowed down a little
     #[arg(long)]
     children: bool,
+    #[command(flatten)]
+    functions: Functions,
     /// For how long, such as 500ms, 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -71,9 +73,23 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output that cannot be.
+    /// An output that cannot be, or too many functions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, comm, command, children, duration, interval, output, split, force, quiet, verbose, .. } = self;
+        let Self {
+            pid,
+            comm,
+            command,
+            children,
+            functions,
+            duration,
+            interval,
+            output,
+            split,
+            force,
+            quiet,
+            verbose,
+            ..
+        } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
@@ -92,7 +108,8 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { scope, request, outputs, split: split.map(Split::from), force, quiet, verbose })
+        let functions = functions.wanted()?;
+        Ok(Settings { scope, functions, request, outputs, split: split.map(Split::from), force, quiet, verbose })
     }
 }
 
