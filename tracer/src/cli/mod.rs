@@ -6,6 +6,8 @@ mod owner;
 mod privileges;
 mod progress;
 pub mod record;
+mod recorded;
+mod regions;
 pub mod render;
 mod scope;
 mod stages;
@@ -69,7 +71,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()),
+            Verb::Render(args) => render::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }

@@ -8,12 +8,13 @@ use clap::ArgGroup;
 use super::{
     Outcome, owner, privileges,
     progress::Bar,
+    regions,
     scope::{self, Scope},
     stages::Stages,
 };
 use crate::{
     output::{self, Destination, Format, Output, Owner, text},
-    profile::Profile,
+    profile::{Profile, Rules},
     record::{
         assemble::assemble, child::Child, error::SessionError, interval::IntervalSetting, request::Request,
         session::Session,
@@ -71,6 +72,8 @@ pub struct Args {
     /// Size of the buffer between kernel and tracer, a power of two; a larger one helps when samples are lost
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = ring_bytes)]
     ring_buffer: u32,
+    #[command(flatten)]
+    regions: regions::Args,
 }
 
 /// What to record, and where to.
@@ -82,6 +85,8 @@ pub struct Settings {
     pub request: Request,
     /// Where to.
     pub outputs: Vec<Destination>,
+    /// The parts to show.
+    pub rules: Rules,
     /// Whether existing files may be replaced.
     pub force: bool,
     /// Whether to say nothing.
@@ -94,10 +99,11 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output that cannot be.
+    /// An output that cannot be, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
-        let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
+        let Self { max_depth, unwind_memory, ring_buffer, regions, .. } = self;
+        let rules = regions.resolve()?;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -115,7 +121,7 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { scope, request, outputs, force, quiet, verbose })
+        Ok(Settings { scope, request, outputs, rules, force, quiet, verbose })
     }
 }
 
@@ -137,7 +143,7 @@ fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { scope, request, outputs, force, quiet, verbose } = settings;
+    let Settings { scope, request, outputs, rules, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
     let processes = scope.open()?;
     let owner = owner::from_sudo();
@@ -147,7 +153,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
         Scope::Program(words) => run.start(words, owner)?,
         Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
     };
-    let written = write(&recording, outputs, quiet, stages)?;
+    let written = write(&recording, &rules, outputs, quiet, stages)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
@@ -249,11 +255,12 @@ impl Run {
 
 fn write(
     recording: &Recording,
+    rules: &Rules,
     outputs: Vec<Output>,
     quiet: bool,
     stages: Stages,
 ) -> anyhow::Result<Vec<output::Written>> {
-    let profile = stages.time("profile", || Profile::new(recording));
+    let profile = stages.time("profile", || Profile::with_regions(recording, rules));
     let mut written = Vec::with_capacity(outputs.len());
     for output in outputs {
         let stage = output.format().ending();

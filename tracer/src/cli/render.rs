@@ -1,15 +1,10 @@
 //! `tracer render`: a recording to other formats.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
-use anyhow::Context;
-
-use super::{Outcome, owner};
+use super::{Outcome, owner, recorded, regions};
 use crate::output::{self, Destination, Output};
-use crate::profile::Profile;
-use crate::recording::pprof;
+use crate::profile::{Profile, Rules};
 
 /// Arguments of `tracer render`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +18,8 @@ pub struct Args {
     /// Replace files that exist
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    regions: regions::Args,
 }
 
 /// What to render.
@@ -34,13 +31,18 @@ pub struct Settings {
     pub outputs: Vec<Destination>,
     /// Whether existing files may be replaced.
     pub force: bool,
+    /// The parts to show.
+    pub rules: Rules,
 }
 
 impl Args {
     /// Gives the arguments their meaning.
-    pub fn resolve(self) -> Settings {
-        let Self { recording, output, force } = self;
-        Settings { recording, outputs: output, force }
+    ///
+    /// # Errors
+    /// Wrong rules of regions.
+    pub fn resolve(self) -> anyhow::Result<Settings> {
+        let Self { recording, output, force, regions } = self;
+        Ok(Settings { recording, outputs: output, force, rules: regions.resolve()? })
     }
 }
 
@@ -50,14 +52,12 @@ impl Args {
 /// A recording that cannot be read, or an output that cannot be written. All outputs are opened before the recording is
 /// read.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { recording: path, outputs, force } = settings;
+    let Settings { recording: path, outputs, force, rules } = settings;
     let owner = owner::from_sudo();
     let open = |output: Destination| output.open(force, owner);
     let outputs: Vec<Output> = outputs.into_iter().map(open).collect::<Result<_, _>>()?;
-    let read =
-        || -> anyhow::Result<_> { Ok(pprof::read(BufReader::new(File::open(&path)?), &pprof::Limits::default())?) };
-    let recording = read().with_context(|| format!("cannot read the recording {}", path.display()))?;
-    for written in output::render(&recording, &Profile::new(&recording), outputs)? {
+    let recording = recorded::read(&path)?;
+    for written in output::render(&recording, &Profile::with_regions(&recording, &rules), outputs)? {
         if let Some(path) = written.destination.path() {
             eprintln!("wrote {}", path.display());
             if let Some(error) = written.not_owned {

@@ -45,3 +45,23 @@ fn golden_files() {
     text::write(&recording, &profile, &files, &mut summary).unwrap();
     compare("program.txt", &summary);
 }
+
+#[test]
+fn golden_files_of_regions() {
+    let recording = program::recording();
+    let mut rules = crate::profile::Rules::default();
+    for rule in ["ai=^game::ai::", "world <1>=^game::World::", "net=^game::net::", "vendor=module:libvendor"] {
+        rules.add_option(rule).unwrap();
+    }
+    let profile = Profile::with_regions(&recording, &rules);
+    let mut svg = Vec::new();
+    svg::write(&recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
+    compare("regions.svg", &svg);
+    let mut summary = Vec::new();
+    text::write(&recording, &profile, &[], &mut summary).unwrap();
+    compare("regions.txt", &summary);
+    let mut json = Vec::new();
+    json::write(&recording, &profile, &mut json).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    compare("regions.json", serde_json::to_string_pretty(&document["regions"]).unwrap().as_bytes());
+}

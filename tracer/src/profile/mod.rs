@@ -5,6 +5,7 @@
 pub mod name;
 pub mod paths;
 pub mod plumbing;
+pub mod regions;
 pub mod tables;
 pub mod tree;
 
@@ -12,6 +13,7 @@ use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
 use crate::recording::Recording;
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
+pub use regions::{Regions, Rules};
 pub use tables::Row;
 pub use tree::{Node, Tree};
 
@@ -28,19 +30,27 @@ pub struct Profile {
     /// Functions with all that was allocated below them: each stack counted once for each distinct function in it.
     /// Most bytes first.
     pub functions: Vec<Row>,
+    /// The parts that rules divide it into; `None` without rules.
+    pub regions: Option<Regions>,
     /// The weights.
     pub calibration: Calibration,
 }
 
 impl Profile {
-    /// Builds all views of a recording.
+    /// Builds all views of a recording, but regions.
     pub fn new(recording: &Recording) -> Self {
+        Self::with_regions(recording, &Rules::default())
+    }
+
+    /// Builds all views of a recording.
+    pub fn with_regions(recording: &Recording, rules: &Rules) -> Self {
         let calibration = Calibration::new(recording);
         let names = Names::new(recording);
         let paths = Paths::new(recording, &names);
         let tree = Tree::new(&paths, &names, &calibration);
         let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
-        Self { names, tree, sites, functions, calibration }
+        let regions = (!rules.is_empty()).then(|| Regions::new(recording, rules, &names, &tree, &calibration));
+        Self { names, tree, sites, functions, regions, calibration }
     }
 
     /// Everything, attributed or not.
