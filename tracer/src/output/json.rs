@@ -8,6 +8,9 @@
 //! exact      {calls, bytes} counted on every call, or null where nothing was counted
 //! unattributed  {calls, bytes} of `exact` that no sample speaks for
 //! total      everything, as a measure
+//! regions    the parts that rules divide it into, most bytes first, then "other", which no rule matches; null without
+//!            rules: {region, ...measure, bytes_per_second, objects_per_second, mean_size}; the first two as
+//!            {value, low, high}, mean_size in bytes, null where there is no object
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
 //! split      "process" or "thread" where these are told apart, else absent
@@ -28,6 +31,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::estimate::{Interval, Measure};
 use crate::profile::name::NameKind;
+use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
 use crate::recording::{About, Recording};
 
@@ -49,6 +53,7 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         exact: profile.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
         unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
         total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
+        regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
         split: profile.split.map(|split| split.to_string()),
@@ -88,6 +93,7 @@ struct Document<'a> {
     exact: Option<Counted>,
     unattributed: Counted,
     total: Shown,
+    regions: Option<Vec<RegionLine<'a>>>,
     sites: Rows<'a>,
     functions: Rows<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,6 +148,43 @@ impl Shown {
             objects: bounded(measure.objects.value, profile.objects_interval(measure)),
         }
     }
+}
+
+/// A region and its rates.
+#[derive(Serialize)]
+struct RegionLine<'a> {
+    region: &'a str,
+    #[serde(flatten)]
+    measure: Shown,
+    bytes_per_second: Rate,
+    objects_per_second: Rate,
+    mean_size: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
+    let rate = |value: f64, interval: Interval| {
+        let Interval { low, high } = interval.per(recording.seconds());
+        Rate { value: value / recording.seconds(), low, high }
+    };
+    let line = |row: &RegionRow| {
+        let total = &row.total;
+        let (bytes, objects) = (total.bytes.value, total.objects.value);
+        RegionLine {
+            region: regions.name(row.region),
+            measure: Shown::new(profile, total, false),
+            bytes_per_second: rate(bytes, profile.bytes_interval(total)),
+            objects_per_second: rate(objects, profile.objects_interval(total)),
+            mean_size: (objects > 0.0).then(|| bytes / objects),
+        }
+    };
+    regions.rows.iter().map(line).collect()
 }
 
 struct Rows<'a> {

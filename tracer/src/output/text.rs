@@ -24,6 +24,7 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
         table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
     }
+    super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
         let title = "Allocation sites: nearest caller outside allocator and standard library";
         table(title, "site", profile, &profile.sites, out)?;
@@ -50,7 +51,7 @@ fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
     let total = profile.total();
     match profile.exact() {
         Some(exact) => {
-            let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
+            let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
         }

@@ -7,9 +7,8 @@ use clap::ArgGroup;
 
 use super::Settings;
 use crate::{
-    cli::{functions::Functions, scope::Scope},
+    cli::{functions::Functions, scope::Scope, show},
     output::{self, Destination, Format},
-    profile::Split,
     record::{interval::IntervalSetting, request::Request},
 };
 
@@ -46,9 +45,8 @@ pub struct Args {
     /// and the recording beside it
     #[arg(short, long, value_name = "FILE", value_parser = crate::cli::destination())]
     output: Vec<Destination>,
-    /// Tell processes or threads apart, each under a frame of its own, in all outputs but the recording
-    #[arg(long, value_name = "BY")]
-    split: Option<crate::cli::SplitBy>,
+    #[command(flatten)]
+    show: show::Args,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -73,7 +71,7 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output that cannot be, or too many functions.
+    /// An output that cannot be, too many functions, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self {
             pid,
@@ -84,7 +82,7 @@ impl Args {
             duration,
             interval,
             output,
-            split,
+            show,
             force,
             quiet,
             verbose,
@@ -109,7 +107,7 @@ impl Args {
             table_bytes: unwind_memory,
         };
         let functions = functions.wanted()?;
-        Ok(Settings { scope, functions, request, outputs, split: split.map(Split::from), force, quiet, verbose })
+        Ok(Settings { scope, functions, request, outputs, show: show.resolve()?, force, quiet, verbose })
     }
 }
 
