@@ -221,9 +221,11 @@ impl fmt::Display for ProbePoint {
             Delegates::NullArgument0 => Some("a null pointer"),
             Delegates::SmallArgument0 | Delegates::SmallArgument1 => Some("an alignment of at most 16"),
             Delegates::SmallGoArgument0 => Some("at most 512 bytes"),
+            Delegates::WithoutMapAnonymous => Some("a file"),
         };
         match (&self.calls, condition) {
             (Calls::HandsOn(to), Some(condition)) => write!(f, "; calls with {condition} are counted in {to}")?,
+            (Calls::None, Some(condition)) => write!(f, "; calls with {condition} are not counted")?,
             (Calls::Sometimes(to), _) => write!(f, "; a path in it leads to {to}, where such calls count again")?,
             _ => {}
         }
