@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
-use tracer_ebpf::abi::allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class};
+use tracer_ebpf::abi::allocation::{
+    ClassCounter, Cookie, Delegates, MAP_ANONYMOUS, SizeFrom, counted_size, size_class,
+};
 
 use crate::{
     atomic, bits,
@@ -30,7 +32,7 @@ pub fn hit(context: *mut c_void) {
     if arguments.delegated(cookie) {
         return;
     }
-    let size = arguments.size(cookie);
+    let size = counted_size(arguments.size(cookie));
     let Some(counters) = COUNTERS.get_ptr_mut(cookie.slot()) else { return };
     let class = bits::mask::<63>(size_class(size) as u64) as usize;
     // A class is below SIZE_CLASSES by construction; the verifier only sees the mask.
@@ -98,6 +100,7 @@ impl Arguments {
             d if d == Delegates::SmallArgument0 as u8 => self.first <= 16,
             d if d == Delegates::SmallArgument1 as u8 => self.second <= 16,
             d if d == Delegates::SmallGoArgument0 as u8 => self.go_first <= 512,
+            d if d == Delegates::WithoutMapAnonymous as u8 => self.fourth & MAP_ANONYMOUS == 0,
             _ => false,
         }
     }

@@ -52,7 +52,7 @@ pub enum SizeFrom {
     GoArgument0 = 6,
 }
 
-/// Calls that the function hands on to another probed function, and which therefore are left to that one.
+/// Calls that are not counted here: mostly those that the function hands on to another probed function, which counts them.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delegates {
@@ -67,6 +67,19 @@ pub enum Delegates {
     /// Calls whose first argument in Go's register ABI is at most 512: `runtime.mallocgc` calls a function made for the
     /// size class, where the runtime has such functions.
     SmallGoArgument0 = 4,
+    /// Calls whose fourth argument lacks `MAP_ANONYMOUS`: `mmap` of a file. No other function counts them: they are not
+    /// counted at all.
+    WithoutMapAnonymous = 5,
+}
+
+/// `MAP_ANONYMOUS` of mmap(2), as on every architecture but alpha, mips, parisc and xtensa.
+pub const MAP_ANONYMOUS: u64 = 0x20;
+
+/// The size that a call counts with when it asks for `size` bytes. More than `PTRDIFF_MAX` cannot be had (C11 7.22.3 with
+/// 6.5.6: no object is larger), and would drown what can: such a call counts as one for nothing.
+#[inline(always)]
+pub const fn counted_size(size: u64) -> u64 {
+    if size as i64 >= 0 { size } else { 0 }
 }
 
 /// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.
@@ -132,6 +145,12 @@ mod tests {
         assert!(!cookie.has_saved_frame_pointer());
         let saved = cookie.with_saved_frame_pointer(true);
         assert_eq!((saved.slot(), saved.displacement(), saved.has_saved_frame_pointer()), (255, 2040, true));
+    }
+
+    #[test]
+    fn impossible_sizes_count_as_nothing() {
+        assert_eq!([0, 1, i64::MAX as u64].map(counted_size), [0, 1, i64::MAX as u64]);
+        assert_eq!([1 << 63, u64::MAX - 4095, u64::MAX].map(counted_size), [0; 3]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 pub mod assemble;
 pub mod attached;
-mod by_hand;
 pub mod child;
 pub mod decode;
 pub mod discover;
@@ -16,5 +15,6 @@ pub mod raw;
 pub mod request;
 pub mod samples;
 pub mod search;
+mod searched;
 pub mod session;
 pub mod stacks;

@@ -17,7 +17,6 @@ use tracer_ebpf::abi::{
 
 use super::{
     attached::{Attached, Scope},
-    by_hand::ByHand,
     child::Child,
     decode::{Record, decode},
     discover::{DiscoverError, Probed, Wanted, discover},
@@ -28,6 +27,7 @@ use super::{
     raw::RawRecording,
     request::{Progress, Request},
     samples::Samples,
+    searched::Searched,
 };
 use crate::{
     probe::{
@@ -47,7 +47,7 @@ pub struct Session {
     pub(super) attached: Attached,
     pub(super) processes: Processes,
     wanted: Arc<Wanted>,
-    by_hand: ByHand,
+    searched: Searched,
     late: Late,
     pub(super) settings: Settings,
     /// The program that tracer started.
@@ -108,7 +108,7 @@ impl Session {
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
             wanted: Arc::default(),
-            by_hand: ByHand::default(),
+            searched: Searched::default(),
             late: Late::default(),
             settings,
             child: None,
@@ -143,7 +143,7 @@ impl Session {
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         let scan = self.processes.scan(target.pid)?;
         let found = discover(self.processes.modules(), target.pid, &scan, &self.wanted);
-        self.by_hand.note(&found);
+        self.searched.note(&found);
         Ok(found.usable()?)
     }
 
@@ -177,7 +177,7 @@ impl Session {
     /// [`SessionError::Map`]; [`SessionError::Discover`] when no process has a function that the user names. A program that
     /// tracer started may yet run another one.
     pub fn begin(&mut self) -> Result<(), SessionError> {
-        if let (None, Some(missed)) = (&self.child, self.by_hand.missed(&self.wanted).next()) {
+        if let (None, Some(missed)) = (&self.child, self.searched.missed(&self.wanted).next()) {
             return Err(DiscoverError::from(missed.clone()).into());
         }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
@@ -290,7 +290,7 @@ impl Session {
         };
         let modules = self.processes.finish(&mut losses);
         let mut notes = self.late.finish();
-        notes.extend(self.by_hand.notes(&self.wanted, self.attached.points()));
+        notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
@@ -311,7 +311,7 @@ impl Session {
     /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
     fn attach_late(&mut self, outcome: Outcome) {
         let Outcome { arrival, found } = outcome;
-        self.by_hand.note(&found);
+        self.searched.note(&found);
         if found.plan.is_err() {
             return self.late.note_none(&arrival);
         }

@@ -14,6 +14,7 @@ mod ground_truth;
 mod late_allocator;
 mod launch;
 mod load;
+mod mappings;
 mod matrix;
 mod names;
 mod overflow;
