@@ -2,6 +2,7 @@
 //!
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
+pub mod difference;
 pub mod name;
 pub mod paths;
 pub mod plumbing;
@@ -48,7 +49,7 @@ impl Profile {
         let names = Names::new(recording);
         let paths = Paths::new(recording, &names);
         let tree = Tree::new(&paths, &names, &calibration);
-        let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
+        let (sites, functions) = tables::build(&paths, &names, &calibration);
         let regions = (!rules.is_empty()).then(|| Regions::new(recording, rules, &names, &tree, &calibration));
         Self { names, tree, sites, functions, regions, calibration }
     }
