@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod failure;
+mod functions;
 mod owner;
 mod privileges;
 mod progress;
@@ -10,6 +11,7 @@ mod recorded;
 mod regions;
 pub mod render;
 mod scope;
+mod show;
 mod stages;
 
 use std::ffi::OsString;

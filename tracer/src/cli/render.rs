@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, owner, recorded, regions};
+use super::{Outcome, owner, recorded, show};
 use crate::output::{self, Destination, Output};
-use crate::profile::{Profile, Rules};
+use crate::profile::{Options, Profile};
 
 /// Arguments of `tracer render`.
 #[derive(Debug, clap::Args)]
@@ -15,11 +15,11 @@ pub struct Args {
     /// stdout. May be given more than once
     #[arg(short, long, value_name = "FILE", required = true, value_parser = super::destination())]
     output: Vec<Destination>,
+    #[command(flatten)]
+    show: show::Args,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    regions: regions::Args,
 }
 
 /// What to render.
@@ -29,10 +29,10 @@ pub struct Settings {
     pub recording: PathBuf,
     /// Where to.
     pub outputs: Vec<Destination>,
+    /// What to show.
+    pub show: Options,
     /// Whether existing files may be replaced.
     pub force: bool,
-    /// The parts to show.
-    pub rules: Rules,
 }
 
 impl Args {
@@ -41,8 +41,8 @@ impl Args {
     /// # Errors
     /// Wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { recording, output, force, regions } = self;
-        Ok(Settings { recording, outputs: output, force, rules: regions.resolve()? })
+        let Self { recording, output, show, force } = self;
+        Ok(Settings { recording, outputs: output, show: show.resolve()?, force })
     }
 }
 
@@ -52,12 +52,12 @@ impl Args {
 /// A recording that cannot be read, or an output that cannot be written. All outputs are opened before the recording is
 /// read.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { recording: path, outputs, force, rules } = settings;
+    let Settings { recording: path, outputs, show, force } = settings;
     let owner = owner::from_sudo();
     let open = |output: Destination| output.open(force, owner);
     let outputs: Vec<Output> = outputs.into_iter().map(open).collect::<Result<_, _>>()?;
     let recording = recorded::read(&path)?;
-    for written in output::render(&recording, &Profile::with_regions(&recording, &rules), outputs)? {
+    for written in output::render(&recording, &Profile::with_options(&recording, &show), outputs)? {
         if let Some(path) = written.destination.path() {
             eprintln!("wrote {}", path.display());
             if let Some(error) = written.not_owned {

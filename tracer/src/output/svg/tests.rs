@@ -179,7 +179,13 @@ fn drawn_in_regions(recording: &Recording, rules: &[&str], script: bool) -> Stri
         parsed.add_option(rule).unwrap();
     }
     let mut out = Vec::new();
-    write(recording, &Profile::with_regions(recording, &parsed), Options { script }, &mut out).unwrap();
+    write(
+        recording,
+        &Profile::with_options(recording, &crate::profile::Options { rules: parsed.clone(), ..Default::default() }),
+        Options { script },
+        &mut out,
+    )
+    .unwrap();
     String::from_utf8(out).unwrap()
 }
 

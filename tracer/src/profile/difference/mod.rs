@@ -142,8 +142,8 @@ impl Difference {
     /// Compares two recordings. Costs about what two [`super::Profile`]s do.
     pub fn new(before: Side<'_>, after: Side<'_>, rules: &Rules, chance: Chance) -> Self {
         let (merged, first_after) = merged::merged(before.recording, after.recording);
-        let names = Names::new(&merged);
-        let paths = Paths::new(&merged, &names);
+        let names = Names::new(&merged, &[]);
+        let paths = Paths::new(&merged, &names, &[]);
         let halves =
             [Half::new(before.recording, 0, before.divisor), Half::new(after.recording, first_after, after.divisor)];
         let (tree, own) = tree::of_both(&paths, &names, &halves);

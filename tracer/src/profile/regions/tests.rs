@@ -24,7 +24,8 @@ fn divided(stacks: &[&str], rules: &Rules) -> Vec<String> {
     recording.modules = ["/usr/bin/game", "/usr/lib/libc.so.6"]
         .map(|path| crate::recording::Module { path: path.into(), ..Default::default() })
         .into();
-    let profile = Profile::with_regions(&recording, rules);
+    let profile =
+        Profile::with_options(&recording, &crate::profile::Options { rules: rules.clone(), ..Default::default() });
     let regions = profile.regions.unwrap();
     regions.of_stack.iter().map(|&region| regions.name(region).to_owned()).collect()
 }
@@ -74,7 +75,8 @@ fn inlined_calls_are_frames_too() {
 fn regions_add_up_to_the_total() {
     let recording = program::recording();
     let rules = rules(&["net=^game::net::", "ai=^game::ai::", "empty=^nowhere$"], "builtin = [\"collections\"]");
-    let profile = Profile::with_regions(&recording, &rules);
+    let profile =
+        Profile::with_options(&recording, &crate::profile::Options { rules: rules.clone(), ..Default::default() });
     let regions = profile.regions.as_ref().unwrap();
     let attributed = profile.calibration.attributed();
     let sum = |of: fn(&Measure) -> f64| regions.rows.iter().map(|row| of(&row.total)).sum::<f64>();
@@ -94,7 +96,10 @@ fn frames_take_the_region_of_nearly_all_their_bytes() {
         let stack = builder.stack(text);
         builder.recording.samples.push(Sample { stack, size, ..Sample::default() });
     }
-    let profile = Profile::with_regions(&builder.recording, &rules(&["a=^a::", "b=^b::"], ""));
+    let profile = Profile::with_options(
+        &builder.recording,
+        &crate::profile::Options { rules: rules(&["a=^a::", "b=^b::"], ""), ..Default::default() },
+    );
     let regions = profile.regions.as_ref().unwrap();
     let shown: Vec<_> = profile
         .tree
@@ -113,7 +118,8 @@ fn frames_take_the_region_of_nearly_all_their_bytes() {
 fn a_large_recording_is_divided_like_its_stacks() {
     let recording = random::recording(&mut Random::new(5), 3000, 20);
     let rules = rules(&["odd=method_\\d*[13579]$", "x=^large::module_4"], "builtin = [\"collections\", \"tokio\"]");
-    let profile = Profile::with_regions(&recording, &rules);
+    let profile =
+        Profile::with_options(&recording, &crate::profile::Options { rules: rules.clone(), ..Default::default() });
     let regions = profile.regions.unwrap();
     for (stack, &region) in recording.stacks.iter().zip(&regions.of_stack) {
         let names = stack.frames.iter().flat_map(|&at| &recording.locations[at as usize].lines);
@@ -145,7 +151,10 @@ fn intervals_hold_the_truth() {
     let mut covered = [0u32; 5];
     for _ in 0..RUNS {
         let run = simulation::record(&sites, 2, 32 << 10, &mut random, |_| 1.0);
-        let profile = Profile::with_regions(&run.recording, &rules);
+        let profile = Profile::with_options(
+            &run.recording,
+            &crate::profile::Options { rules: rules.clone(), ..Default::default() },
+        );
         for row in &profile.regions.as_ref().unwrap().rows {
             let of_region = region_of.iter().zip(&run.truth).filter(|(region, _)| **region == row.region);
             let truth = of_region.map(|(_, bytes)| *bytes as f64).sum::<f64>();
