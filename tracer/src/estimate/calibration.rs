@@ -146,6 +146,11 @@ impl Calibration {
         self.kept
     }
 
+    /// What one sample more of small blocks stands for, in bytes: the largest interval, raised for lost samples.
+    pub fn unit(&self) -> f64 {
+        self.unit
+    }
+
     /// 95 % interval of a group's bytes.
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         match self.exact {

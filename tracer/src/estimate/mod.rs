@@ -17,7 +17,9 @@
 //!    picture are then exact, and what is left to chance is how they divide.
 //!
 //! Variances are sums over samples, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
-//! them that hold from no sample at all to millions. [`compare`] has shares and differences.
+//! them that hold from no sample at all to millions. [`compare`] has shares and differences; a difference between two
+//! recordings also has to do with chance in the program itself ([`slices`]), and many of them are many chances to be
+//! wrong ([`family`]).
 //!
 //! # Lost samples
 //!
@@ -30,11 +32,14 @@
 
 pub mod calibration;
 pub mod compare;
+pub mod family;
 pub mod inclusion;
 pub mod interval;
 pub mod measure;
 mod quantile;
+pub mod slices;
 pub mod strata;
+mod student;
 
 #[cfg(test)]
 mod coverage_tests;

@@ -1,7 +1,7 @@
 //! Quantiles of the chi-squared distribution, for real degrees of freedom.
 
 /// 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub(super) const Z: f64 = 1.959_963_984_540_054;
 /// From here on the Wilson-Hilferty approximation is closer than 2 in 10,000.
 const MANY: f64 = 100.0;
 
@@ -93,12 +93,13 @@ fn lower_gamma(a: f64, x: f64, ln_gamma_a: f64) -> f64 {
     1.0 - front * fraction
 }
 
-fn nonzero(x: f64) -> f64 {
+/// Keeps a divisor away from 0.
+pub(super) fn nonzero(x: f64) -> f64 {
     if x.abs() < f64::MIN_POSITIVE { f64::MIN_POSITIVE } else { x }
 }
 
 /// ln Γ(x) for x > 0 by Stirling's series (Abramowitz and Stegun 6.1.41), after the recurrence has raised x to 10.
-fn ln_gamma(x: f64) -> f64 {
+pub(super) fn ln_gamma(x: f64) -> f64 {
     let (mut x, mut shift) = (x, 0.0);
     while x < 10.0 {
         shift -= x.ln();

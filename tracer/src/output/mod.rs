@@ -2,6 +2,7 @@
 //! [`destination`] and [`staged`] know of files.
 
 pub mod destination;
+pub mod difference;
 pub mod folded;
 pub mod json;
 pub mod quantity;

@@ -31,6 +31,32 @@ pub fn bytes_within(value: f64, interval: Interval) -> String {
     within(BYTES, value, interval)
 }
 
+/// A difference of bytes with half the width of its 95 % interval: `-1.12 ± 0.28 MiB`.
+pub fn bytes_change(value: f64, margin: f64) -> String {
+    let (unit, scale) = unit(BYTES, value.abs().max(margin));
+    let decimals = decimals(value.abs().max(margin) / scale, scale);
+    let number = |x: f64| grouped(x / scale, decimals);
+    let step = scale / 10f64.powi(decimals as i32);
+    let rounded = number(value.abs());
+    let sign = match value {
+        _ if rounded.trim_matches(['0', '.']).is_empty() => "",
+        value if value < 0.0 => "-",
+        _ => "+",
+    };
+    let margin = if margin > 0.0 { format!(" ± {}", number((margin / step).ceil() * step)) } else { String::new() };
+    format!("{sign}{rounded}{margin}{unit}")
+}
+
+/// A relative change in percent: `-12.3 %`, `+5.0 %`; `new` and `gone` at the ends.
+pub fn relative_change(change: f64) -> String {
+    match change {
+        c if c == f64::INFINITY => "new".into(),
+        -1.0 => "gone".into(),
+        c if c.abs() < 9.995 => format!("{:+.1} %", 100.0 * c),
+        c => format!("{:+.0} %", 100.0 * c),
+    }
+}
+
 /// A number of objects with its 95 % interval: `5,012 ± 301`.
 pub fn objects_within(value: f64, interval: Interval) -> String {
     within(OBJECTS, value, interval)
@@ -133,6 +159,16 @@ mod tests {
             ["0.00 %", "<0.01 %", "1.23 %", "50.0 %", "99.9 %", "100 %"]
         );
         assert_eq!([duration(9_960_000_000), duration(125_000_000_000)], ["10.0 s", "2 min 5 s"]);
+    }
+
+    #[test]
+    fn changes_have_a_sign() {
+        let mib = 1048576.0;
+        assert_eq!(bytes_change(-1.12 * mib, 0.275 * mib), "-1.12 ± 0.28 MiB");
+        assert_eq!(bytes_change(3.0, 12.3 * mib), "0.0 ± 12.3 MiB");
+        assert_eq!(bytes_change(700.0, 0.0), "+700 B");
+        assert_eq!([-0.123, 0.05, 0.0, 41.0].map(relative_change), ["-12.3 %", "+5.0 %", "+0.0 %", "+4100 %"]);
+        assert_eq!([f64::INFINITY, -1.0].map(relative_change), ["new", "gone"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
+pub mod difference;
 pub mod name;
 pub mod paths;
 pub mod plumbing;
@@ -75,7 +76,7 @@ impl Profile {
         let names = Names::new(recording, parts);
         let paths = Paths::new(recording, &names, of_stack);
         let tree = Tree::new(&paths, &names, &calibration);
-        let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
+        let (sites, functions) = tables::build(&paths, &names, &calibration);
         let parts = tables::parts(of_stack, &names, &calibration);
         let rules = &options.rules;
         let regions = (!rules.is_empty()).then(|| Regions::new(recording, rules, &names, &tree, &calibration));

@@ -5,6 +5,7 @@
 //! places of inferno's while the picture is being written (`tooltips`); a legend goes below it (`legend`).
 
 mod colors;
+mod difference;
 mod frames;
 pub(super) mod heading;
 mod layout;
@@ -21,6 +22,7 @@ use crate::profile::name::{NameKind, printable};
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Names, Profile, Tree};
 use crate::recording::Recording;
+pub use difference::write_difference;
 use layout::{Drawn, Layout};
 use legend::{Entry, Legend};
 use tooltips::{Look, Tooltips};
@@ -122,10 +124,15 @@ impl Picture<'_> {
     }
 }
 
-/// A picture of nothing: what inferno makes of no lines is an error.
+/// A picture of nothing.
 fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
-    let (title, name) = (heading::title(recording), printable(&recording.about.process.name));
+    let name = printable(&recording.about.process.name);
     let text = format!("{name} allocated nothing while it was recorded.");
+    write_text(&heading::title(recording), &text, out)
+}
+
+/// A title and a line of text: what inferno makes of no lines is an error.
+fn write_text(title: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\
@@ -134,8 +141,8 @@ fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
          <text x=\"600\" y=\"30\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"17\">{}</text>\n\
          <text x=\"600\" y=\"60\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"12\">{}</text>\n\
          </svg>",
-        tooltips::escaped(&title),
-        tooltips::escaped(&text)
+        tooltips::escaped(title),
+        tooltips::escaped(text)
     )
 }
 
