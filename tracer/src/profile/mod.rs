@@ -73,7 +73,7 @@ impl Profile {
 /// An exact count as a measure: an estimate without variance and without samples.
 fn exact_measure(exact: Exact) -> Measure {
     let certain = |value: u64| Estimate { value: value as f64, variance: 0.0 };
-    Measure { samples: 0, bytes: certain(exact.bytes), objects: certain(exact.calls) }
+    Measure { bytes: certain(exact.bytes), objects: certain(exact.calls), ..Measure::default() }
 }
 
 #[cfg(test)]
