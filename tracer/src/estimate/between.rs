@@ -33,12 +33,12 @@
 //! Sums over pairs are kept as polynomials in r, which is known at the end only, and only windows that have something of a
 //! group touch its sums: the cost is that of visiting each stack once for each window that it was sampled in.
 
-use super::epochs::{Epochs, Total};
-use super::interval::{self, Interval};
+use super::chain::{Chain, add, values};
+use super::epochs::Epochs;
 use super::measure::{Estimate, Measure};
 use super::parts::Parts;
 use super::quantile::{NORMAL, student};
-use super::totals::Bounded;
+use super::totals::event;
 use crate::recording::Sample;
 
 /// Bytes, then objects.
@@ -168,6 +168,11 @@ impl Between {
         if self.total[0] > 0.0 { self.event * bytes / self.total[0] } else { 0.0 }
     }
 
+    /// See [`Chain::push`].
+    pub(super) fn steps(&self) -> &[[Pair; 2]] {
+        &self.steps
+    }
+
     fn between(&self, chain: &Chain, q: usize, value: f64) -> Components {
         if let Some([all, _]) = self.single {
             let r = if all[q] > 0.0 { (chain.value[q] / all[q]).min(1.0) } else { 0.0 };
@@ -199,19 +204,19 @@ impl Between {
 
 /// What sums of squared differences are multiplied with.
 #[derive(Clone, Copy, Debug)]
-struct Design {
+pub(super) struct Design {
     /// n / 2(n-1).
-    mean: f64,
+    pub mean: f64,
     /// (t/z)².
-    raise: f64,
+    pub raise: f64,
     /// Degrees of freedom.
-    freedom: f64,
+    pub freedom: f64,
     /// Standard deviation that is claimed at least, relative to everything.
-    least_deviation: f64,
+    pub least_deviation: f64,
 }
 
 impl Design {
-    fn new(epochs: &Epochs) -> Self {
+    pub fn new(epochs: &Epochs) -> Self {
         let links = epochs.links.len() as f64;
         if links < 2.0 {
             return Self { mean: 0.0, raise: 1.0, freedom: 1.0, least_deviation: 1.0 };
@@ -227,42 +232,6 @@ impl Design {
     }
 }
 
-/// The sums of everything counted, bytes and objects: what they are estimated to be, and the lower ends of their intervals
-/// if a hit costs as little as it may.
-pub fn totals(epochs: &Epochs) -> [(Bounded, f64); 2] {
-    let design = Design::new(epochs);
-    [0, 1].map(|q| {
-        let Total { by_cost: [value, low, high], counted } = epochs.totals[q];
-        let between = match &epochs.links[..] {
-            [link] => link.counted[q].powi(2),
-            links => {
-                let steps = links.windows(2).map(|pair| (pair[1].residual[q] - pair[0].residual[q]).powi(2));
-                let least = value * design.least_deviation;
-                design.raise * (design.mean * steps.sum::<f64>() + least * least)
-            }
-        };
-        let event = event(epochs, q);
-        let by_cost = (low - value).abs().max((high - value).abs()) / NORMAL;
-        let interval = of_total(Estimate { value, variance: between + by_cost * by_cost }, counted, event);
-        let scale = if value > 0.0 { low / value } else { 1.0 };
-        let at_least = Estimate { value: low, variance: between * scale * scale };
-        (Bounded { value, interval }, of_total(at_least, counted, event * scale).low)
-    })
-}
-
-/// The size of what makes windows differ, such as a burst: the third moment of residuals over the second.
-fn event(epochs: &Epochs, q: usize) -> f64 {
-    let sum = |power| epochs.links.iter().map(|link| link.residual[q].max(0.0).powi(power)).sum::<f64>();
-    let squares = sum(2);
-    if squares > 0.0 { sum(3) / squares } else { 0.0 }
-}
-
-/// The interval of a sum of which so much was counted.
-fn of_total(estimate: Estimate, counted: f64, event: f64) -> Interval {
-    let Interval { low, high } = interval::of_events(estimate, unit(estimate, 0.0, event));
-    Interval { low: low.max(counted), high: high.max(counted) }
-}
-
 /// What one event more would add: a sample, or what makes windows differ. No larger than that one of them was seen.
 pub fn unit(Estimate { value, variance }: Estimate, sample: f64, event: f64) -> f64 {
     let mean = if value > 0.0 { variance / value } else { 0.0 };
@@ -274,68 +243,4 @@ struct Components {
     share: f64,
     /// Of the sum.
     sum: f64,
-}
-
-/// A group's way through the windows: what it needs of them to compare each with the next.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Chain {
-    /// One more than the last window that has something of it; 0 = none.
-    last: u32,
-    /// What that window has.
-    value: Pair,
-    /// Σ (Δy)², Σ Δy Δn, Σ Δy Δz of bytes and of objects.
-    squares: [[f64; 3]; 2],
-    /// Variance of the byte sampling, and the least of drawing windows.
-    sampling: Pair,
-    least: Pair,
-}
-
-impl Chain {
-    /// Adds what the group has in a window. Windows come in order.
-    pub fn push(&mut self, between: &Between, link: u32, parts: &Parts) {
-        let value = values(parts);
-        if self.last == link && link > 0 {
-            let before = self.value;
-            self.step(&between.steps, link - 1, [value[0] - before[0], value[1] - before[1]]);
-        } else {
-            self.fall(&between.steps);
-            if link > 0 {
-                self.step(&between.steps, link - 1, value);
-            }
-        }
-        (self.last, self.value) = (link + 1, value);
-        for (q, [_, sampling, least]) in [parts.bytes, parts.objects].into_iter().enumerate() {
-            self.sampling[q] += sampling;
-            self.least[q] += least;
-        }
-    }
-
-    /// From the last window that has something of it to the next, which has not.
-    fn fall(&mut self, steps: &[[Pair; 2]]) {
-        if self.last > 0 {
-            self.step(steps, self.last - 1, [-self.value[0], -self.value[1]]);
-        }
-    }
-
-    fn step(&mut self, steps: &[[Pair; 2]], step: u32, by: Pair) {
-        let Some([n, z]) = steps.get(step as usize) else { return };
-        for (q, sums) in self.squares.iter_mut().enumerate() {
-            add(sums, [by[q] * by[q], by[q] * n[q], by[q] * z[q]]);
-        }
-    }
-
-    fn finished(mut self, steps: &[[Pair; 2]]) -> [[f64; 3]; 2] {
-        self.fall(steps);
-        self.squares
-    }
-}
-
-fn values(parts: &Parts) -> Pair {
-    [parts.bytes[0], parts.objects[0]]
-}
-
-fn add(sums: &mut [f64; 3], other: [f64; 3]) {
-    for (sum, other) in sums.iter_mut().zip(other) {
-        *sum += other;
-    }
 }

@@ -12,18 +12,27 @@
 //! r) of the linearised ratio. Unscaled, the variance is Vₐ: scaling lowers it wherever r V < 2 Vₐ. Blocks of one size
 //! class have Vₐ/V close to r, so it is lower by 1 - r there: nothing for a rare site, all of it for the whole. It can
 //! only be higher for a group of the largest blocks of a class well above the interval, where all of V is negligible.
+//!
+//! Samples that were taken in windows carry what the window stands for, ω ([`super::epochs`]): Yₐ is Σ ω S/p then, r = Yₐ/Y
+//! with Y as it is in the windows, and the residuals are S (ω 1ₐ - r). What windows differ by comes on top
+//! ([`super::between`]).
 
-use tracer_ebpf::abi::allocation::{SIZE_CLASSES, size_class};
+mod cells;
+mod intervals;
 
-use super::between::{self, Between, Chain, Whole};
+use cells::{cell_of, exact_cells, exact_total};
+
+use super::between::{Between, Whole};
+use super::chain::Chain;
 use super::compare::share;
 use super::epochs::{Epochs, Weight};
 use super::inclusion::weigh;
-use super::interval::{self, Interval};
+use super::interval;
 use super::measure::{Estimate, Exact, Measure};
 use super::parts::{Groups, Parts, Scratch};
-use super::strata::{Cell, Design, Strata};
-use super::totals::{Bounded, Totals};
+use super::quantile::NORMAL;
+use super::strata::{Design, Strata};
+use super::totals::{self, Bounded, Totals};
 use crate::recording::{About, Recording, Sample, StackIndex};
 
 /// The weights of a recording's samples.
@@ -116,7 +125,7 @@ impl Calibration {
 
     /// Scales what was counted in windows to what there was of everything, and samples to that.
     fn extend(&mut self, recording: &Recording, epochs: Epochs) {
-        let [bytes, objects] = between::totals(&epochs);
+        let [bytes, objects] = totals::of_windows(&epochs);
         self.totals = match epochs.unbounded {
             None => Totals::Estimated { bytes: bytes.0, objects: objects.0 },
             Some(because) => Totals::AtLeast { bytes: bytes.1, objects: objects.1, because },
@@ -125,12 +134,18 @@ impl Calibration {
             Totals::AtLeast { bytes, objects, .. } => [bytes, objects],
             _ => [bytes.0.value, objects.0.value],
         };
+        // What has no sample is as uncertain as everything is.
+        let relative = [&bytes.0, &objects.0].map(|Bounded { value, interval }| match value {
+            value if *value > 0.0 => (interval.high - interval.low) / (2.0 * NORMAL * value),
+            _ => 0.0,
+        });
         let samples = [self.attributed.bytes.value, self.attributed.objects.value];
         let mut total = [0.0; 2];
         for (q, rest) in [&mut self.unattributed.bytes, &mut self.unattributed.objects].into_iter().enumerate() {
             let counted = epochs.totals[q].counted;
             if counted > 0.0 {
                 rest.value *= all[q] / counted;
+                rest.variance = (rest.value * relative[q]).powi(2);
             }
             let left = all[q] - rest.value;
             if samples[q] > 0.0 && left > 0.0 {
@@ -138,6 +153,7 @@ impl Calibration {
             }
             total[q] = self.factors[q] * samples[q] + rest.value;
         }
+        self.unattributed.share_variance = self.unattributed.bytes.variance;
         if epochs.totals[0].counted > 0.0 {
             self.unit *= total[0] / epochs.totals[0].counted;
         }
@@ -218,7 +234,7 @@ impl Calibration {
                 visit(bundle.stack, &mut scratch.groups(bundle.parts));
             }
             for (group, parts) in scratch.drain() {
-                chains[group].push(between, bundles[0].of, &parts);
+                chains[group].push(between.steps(), bundles[0].of, &parts);
             }
         }
         for ((total, chain), by_cost) in totals.iter_mut().zip(&chains).zip(by_cost) {
@@ -274,83 +290,18 @@ impl Calibration {
         }
     }
 
+    /// Whether calls were counted in windows only.
+    pub fn in_windows(&self) -> bool {
+        self.windows.is_some()
+    }
+
     /// Share of the samples taken that reached the recording.
     pub fn kept(&self) -> f64 {
         self.kept
     }
-
-    /// 95 % interval of a group's bytes. Where sums are lower bounds, it is that of the group's share in the bound.
-    pub fn bytes_interval(&self, group: &Measure) -> Interval {
-        let value = group.bytes.value;
-        match self.totals {
-            Totals::Exact(_) => interval::of_part(group.bytes, self.unit, self.attributed.bytes.value, self.unit),
-            Totals::AtLeast { .. } => self.share_of_bytes(group),
-            Totals::Estimated { .. } if self.windows.is_none() => interval::of_sum(group.bytes, self.unit),
-            Totals::Estimated { .. } => {
-                let sum = interval::of_events(group.bytes, between::unit(group.bytes, self.unit, 0.0));
-                if value <= self.total_bytes() / 2.0 {
-                    return sum;
-                }
-                // What is most of everything may yet not be all of it.
-                let share = self.share_of_bytes(group);
-                Interval { low: sum.low.min(share.low), high: sum.high.max(share.high) }
-            }
-        }
-    }
-
-    /// 95 % interval of a group's share of all bytes, in 0 ..= 1.
-    pub fn share_interval(&self, group: &Measure) -> Interval {
-        let total = self.total_bytes();
-        if total <= 0.0 {
-            return Interval::default();
-        }
-        let Interval { low, high } = self.share_of_bytes(group);
-        Interval { low: low / total, high: high / total }
-    }
-
-    /// 95 % interval of a group's bytes if all bytes are what they are estimated to be.
-    fn share_of_bytes(&self, group: &Measure) -> Interval {
-        let part = Estimate { value: group.bytes.value, variance: group.share_variance };
-        let total = self.total_bytes();
-        let rest = Estimate { value: (total - part.value).max(0.0), ..part };
-        let Some(Windows { between, .. }) = &self.windows else {
-            return interval::of_part(part, self.unit, total, self.unit);
-        };
-        // A burst of something else makes a share smaller: the skewness may be that of the rest, however large it is.
-        let of_part = interval::of_events(part, between::unit(part, self.unit, 0.0));
-        let of_rest = interval::of_events(rest, between::unit(rest, self.unit, between.event_elsewhere(part.value)));
-        Interval {
-            low: of_part.low.min(total - of_rest.high).max(0.0),
-            high: of_part.high.max(total - of_rest.low).min(total),
-        }
-    }
-
-    fn total_bytes(&self) -> f64 {
-        self.attributed.bytes.value + self.unattributed.bytes.value
-    }
-
-    /// 95 % interval of a group's objects: of those of sizes that were sampled. Blocks of a few bytes can be many
-    /// before one is sampled, so that no bound holds for sizes unseen; one event more weighs as much as the mean of
-    /// those seen.
-    pub fn objects_interval(&self, group: &Measure) -> Interval {
-        let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean_objects(group) } else { 0.0 };
-        if self.exact().is_none() {
-            return match self.windows {
-                Some(_) => interval::of_events(group.objects, between::unit(group.objects, unit, 0.0)),
-                None => interval::of_sum(group.objects, unit),
-            };
-        }
-        let whole = self.attributed;
-        let rest = Measure {
-            samples: whole.samples.saturating_sub(group.samples),
-            objects: Estimate { value: whole.objects.value - group.objects.value, variance: 0.0 },
-            ..Measure::default()
-        };
-        let rest_unit = if unit == 0.0 || rest.samples > 0 { mean_objects(&rest) } else { mean_objects(&whole) };
-        interval::of_part(group.objects, unit, whole.objects.value, rest_unit)
-    }
 }
 
+/// Objects that one sample stands for.
 fn mean_objects(part: &Measure) -> f64 {
     if part.samples == 0 { 0.0 } else { part.objects.value / part.samples as f64 }
 }
@@ -389,46 +340,6 @@ fn bundled(samples: &[Sample], of: impl Fn(&Sample) -> Option<(u32, Parts)>) -> 
 
 fn weight_in(epochs: Option<&Epochs>, sample: &Sample) -> Weight {
     epochs.map_or(Weight::ONE, |epochs| epochs.weight(sample.epoch))
-}
-
-/// All cells that the counters have, counter by counter, and one more for samples of no counter.
-fn exact_cells(about: &About) -> Vec<Cell> {
-    let mut cells = Vec::with_capacity(about.counters.len() * SIZE_CLASSES + 1);
-    for (index, counter) in (0..).zip(&about.counters) {
-        let base = cells.len();
-        cells.extend((0..SIZE_CLASSES).map(|class| Cell {
-            class: class as u8,
-            counter: index,
-            exact: Some(Exact::default()),
-            ..Cell::default()
-        }));
-        for class in &counter.classes {
-            let cell = cells[base..].get_mut(usize::from(class.class)).and_then(|cell| cell.exact.as_mut());
-            if let Some(exact) = cell {
-                *exact += Exact { calls: class.calls, bytes: class.bytes };
-            }
-        }
-    }
-    cells.push(Cell { class: u8::MAX, counter: u32::MAX, ..Cell::default() });
-    cells
-}
-
-/// The index of a sample's cell in [`exact_cells`].
-fn cell_of(about: &About, sample: &Sample) -> usize {
-    let counter = (sample.counter as usize).min(about.counters.len());
-    if counter == about.counters.len() {
-        counter * SIZE_CLASSES
-    } else {
-        counter * SIZE_CLASSES + size_class(sample.size)
-    }
-}
-
-fn exact_total(about: &About) -> Exact {
-    let mut total = Exact::default();
-    for class in about.counters.iter().flat_map(|counter| &counter.classes) {
-        total += Exact { calls: class.calls, bytes: class.bytes };
-    }
-    total
 }
 
 #[cfg(test)]

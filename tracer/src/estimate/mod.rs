@@ -38,6 +38,7 @@
 
 pub mod between;
 pub mod calibration;
+mod chain;
 pub mod compare;
 pub mod epochs;
 pub mod inclusion;

@@ -5,6 +5,7 @@ pub mod destination;
 pub mod folded;
 pub mod json;
 pub mod quantity;
+pub mod shown;
 pub mod staged;
 pub mod svg;
 pub mod text;

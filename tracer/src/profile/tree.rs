@@ -1,6 +1,5 @@
 //! The call tree.
 
-use super::exact_measure;
 use super::name::{Frame, Names};
 use super::paths::Paths;
 use crate::estimate::{Calibration, Measure};
@@ -35,7 +34,7 @@ impl Tree {
         let mut order: Vec<StackIndex> = (0..).zip(&own).filter(|(_, m)| m.samples > 0).map(|(i, _)| i).collect();
         order.sort_unstable_by_key(|&stack| paths.get(stack));
 
-        let unattributed = exact_measure(calibration.unattributed());
+        let unattributed = calibration.unattributed_measure();
         let root = Node { frame: None, parent: 0, depth: 0, total: Measure::default(), own_bytes: 0.0 };
         let mut nodes = vec![root];
         let mut leaf_of = vec![0u32; paths.len()];

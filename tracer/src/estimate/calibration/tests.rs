@@ -1,4 +1,7 @@
+use tracer_ebpf::abi::allocation::size_class;
+
 use super::*;
+use crate::estimate::Interval;
 use crate::recording::about::{Counter, SizeClass};
 
 const R: u64 = 4096;

@@ -1,5 +1,7 @@
 //! Recordings in windows: what adds up, what is claimed, and what files may not do.
 
+use tracer_ebpf::abi::allocation::size_class;
+
 use super::*;
 use crate::estimate::Bounded;
 use crate::estimate::epochs::Unbounded;
