@@ -19,8 +19,9 @@ use tracer_ebpf::abi::allocation::{Delegates, MAX_FUNCTIONS, SizeFrom};
 
 use super::candidates::{Candidate, collect};
 use super::decision::{Decision, decide};
+use super::exits::exits;
 use super::families;
-use super::plan::{Calls, NoAllocator, Plan, ProbePoint, Remark, SkipReason};
+use super::plan::{Calls, End, NoAllocator, Plan, ProbePoint, Remark, SkipReason, Unseen};
 use super::probe_point::{KernelUprobes, Placement, REACH, SIZE_REGISTERS, Site, Unplaceable, place};
 use super::symbols::ModuleSymbols;
 use super::table::{BlockAt, Function, Layer, Role};
@@ -30,7 +31,7 @@ use super::table::{BlockAt, Function, Layer, Role};
 pub struct Options {
     /// The layer to count.
     pub layer: Layer,
-    /// Whether functions that release are wanted too.
+    /// Whether blocks are followed: functions that release are wanted too, and it must be seen where a call ends.
     pub releases: bool,
     /// What the kernel at hand can do.
     pub kernel: KernelUprobes,
@@ -43,23 +44,26 @@ pub struct Options {
 pub fn discover(modules: &[ModuleSymbols<'_>], options: Options) -> Result<Plan, NoAllocator> {
     let mut skipped = Vec::new();
     let candidates = collect(modules, options, &mut skipped);
-    let mut probes = Vec::new();
+    let (mut probes, mut counted) = (Vec::new(), 0);
     let mut far_targets = HashMap::new();
     for (candidate, decision) in candidates.iter().zip(decide(modules, &candidates)) {
         let module = &modules[usize::from(candidate.module)];
         let probe = match decision {
             Decision::Skip(reason) => Err(reason),
-            Decision::Probe(..) if probes.len() >= MAX_FUNCTIONS as usize => Err(SkipReason::NoCounterLeft),
+            Decision::Probe(..) if !candidate.is_release() && counted == MAX_FUNCTIONS => Err(SkipReason::NoCounterLeft),
             Decision::Probe(delegates, calls) => {
                 let far_targets = far_targets.entry(candidate.module).or_insert_with(|| {
                     let of_module = candidates.iter().filter(|other| other.module == candidate.module);
                     module.code.far_branch_targets(of_module.map(|other| other.address + 1).collect(), REACH)
                 });
-                probe_point(candidate, module, far_targets, options.kernel, delegates, calls)
+                probe_point(candidate, module, far_targets, options, delegates, calls)
             }
         };
         match probe {
-            Ok(probe) => probes.push(probe),
+            Ok(probe) => {
+                counted += u32::from(probe.size.is_some());
+                probes.push(probe);
+            }
             Err(reason) => skipped.push(candidate.skipped(reason)),
         }
     }
@@ -77,14 +81,15 @@ fn probe_point(
     candidate: &Candidate,
     module: &ModuleSymbols<'_>,
     far_targets: &BTreeSet<u64>,
-    kernel: KernelUprobes,
+    options: Options,
     delegates: Delegates,
     calls: Calls,
 ) -> Result<ProbePoint, SkipReason> {
     let (size, arguments) = registers(candidate.function, delegates);
     let (entry, length) = (candidate.address, candidate.length);
-    let site = Site { entry, length, size, arguments: &arguments, far_targets };
-    let placement = place(&module.code, site, kernel).map_err(|unplaceable| match unplaceable {
+    let end = if options.releases { end(candidate, module) } else { End::Unwatched };
+    let site = Site { entry, length, size, arguments: &arguments, returns: end == End::Return, far_targets };
+    let placement = place(&module.code, site, options.kernel).map_err(|unplaceable| match unplaceable {
         Unplaceable::NotCode => SkipReason::NotCode,
         Unplaceable::Refused => SkipReason::Refused,
     })?;
@@ -102,8 +107,28 @@ fn probe_point(
         delegates,
         block: candidate.function.block,
         gives_back: candidate.function.gives_back,
+        end,
         calls,
     })
+}
+
+/// How to see that a call of a function ends.
+fn end(candidate: &Candidate, module: &ModuleSymbols<'_>) -> End {
+    let Function { role, block, throws, .. } = *candidate.function;
+    let is_release = |function: &Function| function.role == Role::Release;
+    if role == Role::Release {
+        End::Unwatched
+    } else if !candidate.family.functions.iter().copied().flatten().any(is_release) {
+        End::Unseen(Unseen::Collected)
+    } else if role == Role::Resize && block == BlockAt::StoredAtArgument0 {
+        End::Unseen(Unseen::Indirect)
+    } else if throws {
+        let offsets = exits(module, candidate.address)
+            .and_then(|exits| exits.into_iter().map(|exit| module.code.file_offset(exit)).collect());
+        offsets.map_or(End::Unseen(Unseen::Throws), End::Exits)
+    } else {
+        End::Return
+    }
 }
 
 fn remarks(modules: &[ModuleSymbols<'_>], candidates: &[Candidate]) -> Vec<Remark> {

@@ -14,6 +14,7 @@ pub mod code;
 mod decision;
 pub mod delegation;
 pub mod discovery;
+pub mod exits;
 pub mod families;
 pub mod plan;
 pub mod probe_point;
@@ -22,7 +23,7 @@ pub mod symbols;
 pub mod table;
 
 pub use discovery::{Options, discover};
-pub use plan::{NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
+pub use plan::{End, NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
 pub use probe_point::KernelUprobes;
 pub use symbols::{ModuleSymbols, SymbolsError};
 pub use table::{Layer, Role};

@@ -170,7 +170,7 @@ fn in_order(scan: &Scan) -> Vec<u16> {
 }
 
 fn allocators(modules: &Modules, scan: &Scan) -> Allocators {
-    let plan = match discover(modules, scan) {
+    let plan = match discover(modules, scan, false) {
         Ok(found) => found.plan,
         Err(error) => return Allocators::None { reason: error.to_string() },
     };

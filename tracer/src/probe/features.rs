@@ -107,7 +107,7 @@ pub fn own_programs() -> Tried {
         padding: 0,
         return_probes: ReturnProbeOffsets::default(),
     };
-    Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;
+    Programs::load(&Options { settings, ring_bytes: RING_BYTES, live: None })?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 pub mod counters;
 pub mod features;
 pub mod kernel_types;
+pub mod live;
+pub mod live_map;
 pub mod multi;
 pub mod programs;
 pub mod tables;

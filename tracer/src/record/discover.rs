@@ -21,7 +21,7 @@ pub struct Probed {
 pub struct Found {
     /// The choice and its reasons.
     pub plan: Plan,
-    /// Its probes, by counter slot.
+    /// Its probes.
     pub probed: Vec<Probed>,
 }
 
@@ -34,12 +34,12 @@ pub struct Input {
     file: File,
 }
 
-/// Chooses the functions to probe in the modules of a scan.
+/// Chooses the functions to probe in the modules of a scan; `releases`: so that blocks can be followed.
 ///
 /// # Errors
 /// [`NoAllocator`] when nothing in the process is known to allocate.
-pub fn discover(modules: &Modules, scan: &Scan) -> Result<Found, NoAllocator> {
-    search(&inputs(modules, &in_link_order(modules, scan)))
+pub fn discover(modules: &Modules, scan: &Scan, releases: bool) -> Result<Found, NoAllocator> {
+    search(&inputs(modules, &in_link_order(modules, scan)), releases)
 }
 
 /// The files of modules. The vdso is left out: it allocates nothing, and its lack of symbols would only confuse.
@@ -50,11 +50,11 @@ pub fn inputs(modules: &Modules, numbers: &[u16]) -> Vec<Input> {
     numbers.iter().filter_map(of_file).filter_map(input).collect()
 }
 
-/// Chooses the functions to probe in modules given in link order.
+/// Chooses the functions to probe in modules given in link order; `releases`: so that blocks can be followed.
 ///
 /// # Errors
 /// [`NoAllocator`] when nothing in them is known to allocate.
-pub fn search(inputs: &[Input]) -> Result<Found, NoAllocator> {
+pub fn search(inputs: &[Input], releases: bool) -> Result<Found, NoAllocator> {
     let readers: Vec<_> = inputs.iter().map(|input| (input, elf::reader(&input.file))).collect();
     let (numbers, symbols): (Vec<u16>, Vec<ModuleSymbols<'_>>) = readers
         .iter()
@@ -63,11 +63,10 @@ pub fn search(inputs: &[Input]) -> Result<Found, NoAllocator> {
             Some((input.module, ModuleSymbols::read(&input.path, &file).ok()?))
         })
         .unzip();
-    let plan = allocators::discover(&symbols, allocators::Options::default())?;
+    let plan = allocators::discover(&symbols, allocators::Options { releases, ..Default::default() })?;
     let probed = plan
         .probes
         .iter()
-        .filter(|point| point.size.is_some())
         .filter_map(|point| Some(Probed { module: *numbers.get(usize::from(point.module))?, point: point.clone() }))
         .collect();
     Ok(Found { plan, probed })

@@ -43,6 +43,9 @@ pub enum SessionError {
     /// It ended first.
     #[error("{0} ended before its first instruction; run it without tracer to see why")]
     EndedEarly(String),
+    /// The map of live blocks.
+    #[error("reading the blocks in use failed: {0}")]
+    Live(#[source] io::Error),
     /// The event loop.
     #[error("waiting for events: {0}")]
     Wait(#[from] io::Error),

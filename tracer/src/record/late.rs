@@ -22,8 +22,10 @@ const MAX_WAITING: usize = 64;
 const MAX_NOTES: usize = 50;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Late {
+    /// Whether functions that release are looked for too.
+    releases: bool,
     /// Modules that were looked at, or wait for it.
     considered: BTreeSet<u16>,
     waiting: VecDeque<Search>,
@@ -67,6 +69,19 @@ pub struct Outcome {
 }
 
 impl Late {
+    /// `releases`: see [`search`].
+    pub fn new(releases: bool) -> Self {
+        Self {
+            releases,
+            considered: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            running: None,
+            notes: Vec::new(),
+            unnoted: 0,
+            dropped: 0,
+        }
+    }
+
     /// These modules were looked at by others: they need not be looked at here.
     pub fn consider(&mut self, modules: &Modules) {
         self.considered.extend(modules.iter().map(|module| module.number));
@@ -100,9 +115,9 @@ impl Late {
     /// The search panicked.
     pub async fn next(&mut self) -> Result<Outcome, JoinError> {
         if self.running.is_none() {
-            let search = self.waiting.pop_front();
+            let (search, releases) = (self.waiting.pop_front(), self.releases);
             self.running =
-                search.map(|search| (search.arrival.modules.len(), tokio::task::spawn_blocking(|| search.run())));
+                search.map(|search| (search.arrival.modules.len(), tokio::task::spawn_blocking(move || search.run(releases))));
         }
         let Some((_, running)) = &mut self.running else { return std::future::pending().await };
         let outcome = running.await;
@@ -155,9 +170,9 @@ impl Late {
 }
 
 impl Search {
-    fn run(self) -> Outcome {
+    fn run(self, releases: bool) -> Outcome {
         let Self { arrival, inputs } = self;
-        let found = search(&inputs).map(|Found { probed, .. }| {
+        let found = search(&inputs, releases).map(|Found { probed, .. }| {
             probed.into_iter().filter(|point| arrival.modules.contains(&point.module)).collect()
         });
         Outcome { arrival, found }

@@ -11,7 +11,7 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{Loss, ReturnProbeOffsets, Settings},
+    settings::{LOSS_COUNT, Loss, ReturnProbeOffsets, Settings},
 };
 
 use super::{
@@ -22,19 +22,22 @@ use super::{
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
+    live::Blocks,
     processes::{ProcessError, Processes},
     raw::RawRecording,
     request::{Progress, Request},
-    samples::Samples,
+    resident::Resident,
+    samples::{Samples, StoredSample},
 };
 use crate::{
+    allocators::End,
     probe::{
         counters,
         kernel_types::KernelTypes,
         programs::{Options, Programs},
         value::Value,
     },
-    recording::about::{Ended, Losses},
+    recording::about::{Ended, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -57,6 +60,9 @@ pub struct Session {
     targets: Vec<Process>,
     names: Vec<NameSources>,
     samples: Samples,
+    /// Sampled blocks, where they are followed.
+    blocks: Option<Blocks>,
+    resident: Resident,
     control: IntervalControl,
     request: Request,
     undecodable: u64,
@@ -93,13 +99,13 @@ impl Session {
             padding: 0,
             return_probes: return_probe_offsets(),
         };
-        let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
+        let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
         let now = Instant::now();
         Ok(Self {
             programs,
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
-            late: Late::default(),
+            late: Late::new(request.live.is_some()),
             settings,
             child: None,
             executions: 0,
@@ -108,6 +114,8 @@ impl Session {
             targets: Vec::new(),
             names: Vec::new(),
             samples: Samples::default(),
+            blocks: request.live.map(|live| Blocks::new(live.blocks, monotonic_ns())),
+            resident: Resident::begin(&[]),
             control,
             request,
             undecodable: 0,
@@ -125,7 +133,7 @@ impl Session {
     /// When its mappings cannot be read, or nothing in it is known to allocate.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         let scan = self.processes.scan(target.pid)?;
-        Ok(discover(self.processes.modules(), &scan)?.probed)
+        Ok(discover(self.processes.modules(), &scan, self.request.live.is_some())?.probed)
     }
 
     /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
@@ -159,6 +167,9 @@ impl Session {
     pub fn begin(&mut self) -> Result<(), SessionError> {
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         self.observed = self.start;
+        if self.blocks.is_some() {
+            self.resident = Resident::begin(&self.targets);
+        }
         self.settings.enabled = 1;
         Ok(self.apply_settings()?)
     }
@@ -265,6 +276,7 @@ impl Session {
             processes: counters::loss(&kernel, Loss::ProcessMapFull),
             ..Losses::default()
         };
+        let live = self.finish_live(&kernel)?;
         let modules = self.processes.finish(&mut losses);
         Ok(RawRecording {
             programs: Some(self.programs),
@@ -275,6 +287,7 @@ impl Session {
             points: self.attached.into_points(),
             counters,
             losses,
+            live,
             notes: self.late.finish(),
             started: self.started,
             start_ns: self.start_ns,
@@ -312,10 +325,26 @@ impl Session {
             let Some(item) = ring.next() else { return false };
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
-                    let leaf = self.attached.points().get(sample.header.function as usize).map_or(Frame(0), leaf);
+                    let point = self.attached.points().get(sample.header.function as usize);
+                    if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(is_followed)) {
+                        blocks.sampled(sample.header.thread, sample.header.time_ns, self.samples.len());
+                    }
+                    let leaf = point.map_or(Frame(0), leaf);
                     self.samples.push(sample, leaf);
                 }
-                Ok(Record::Process { change, process, parent }) => {
+                Ok(Record::Release(release)) => {
+                    if let Some(blocks) = &mut self.blocks {
+                        blocks.released(&release, &mut self.samples);
+                    }
+                }
+                Ok(Record::Process { change, process, parent, time_ns }) => {
+                    match (change, &mut self.blocks) {
+                        (ProcessChange::Executed, Some(blocks)) => {
+                            blocks.executed(process, time_ns, &mut self.samples);
+                        }
+                        (ProcessChange::Exited, Some(blocks)) => blocks.exited(process, time_ns),
+                        _ => {}
+                    }
                     let child = self.child.as_ref().map(|child| child.pid);
                     self.executions += u64::from(change == ProcessChange::Executed && child == Some(process));
                     self.processes.changed(change, process, parent);
@@ -327,7 +356,7 @@ impl Session {
     }
 
     /// Reads the exact counters and lets the interval follow them.
-    fn observe(&mut self) -> Result<Progress, MapError> {
+    fn observe(&mut self) -> Result<Progress, SessionError> {
         let mut bytes = 0u64;
         for slot in 0..self.attached.points().len() as u32 {
             for class in counters::function(&self.programs.maps, slot)? {
@@ -340,6 +369,7 @@ impl Session {
             self.settings.interval = interval;
             self.apply_settings()?;
         }
+        self.keep_bounded()?;
         (self.bytes_seen, self.observed) = (bytes, now);
         let losses = counters::losses(&self.programs.maps)?;
         self.events_lost = counters::loss(&losses, Loss::EventRingFull) > 0;
@@ -352,6 +382,48 @@ impl Session {
                 + self.undecodable,
         })
     }
+}
+
+impl Session {
+    /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
+    fn keep_bounded(&mut self) -> Result<(), SessionError> {
+        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
+        self.resident.observe(&self.targets);
+        let raised = blocks.keep_bounded(&live.map, &mut self.samples, self.settings.interval);
+        if let Some(interval) = raised.map_err(SessionError::Live)? {
+            self.control.raise(interval);
+            self.settings.interval = self.control.interval();
+            self.apply_settings()?;
+        }
+        Ok(())
+    }
+
+    /// What became of the blocks in the end.
+    fn finish_live(&mut self, losses: &[u64; LOSS_COUNT as usize]) -> Result<Option<Live>, SessionError> {
+        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(None) };
+        let unknown = blocks.finish(&live.map, &mut self.samples).map_err(SessionError::Live)?;
+        let points = self.attached.points();
+        let unseen = |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !is_followed(point));
+        let unseen = self.samples.iter().filter(unseen).count() as u64;
+        let lost: u64 = [Loss::LiveFull, Loss::CallsFull, Loss::ReleaseRingFull]
+            .into_iter()
+            .map(|loss| counters::loss(losses, loss))
+            .sum::<u64>()
+            + blocks.counts.lost;
+        Ok(Some(Live {
+            resident_bytes: self.resident.end(&self.targets),
+            peak_blocks: blocks.counts.peak,
+            interval_raised: blocks.counts.raised,
+            unreturned: unknown.saturating_sub(lost),
+            not_followed: lost + unseen,
+            missed_releases: blocks.counts.missed,
+        }))
+    }
+}
+
+/// Whether the blocks of a function are followed.
+fn is_followed(point: &Probed) -> bool {
+    matches!(point.point.end, End::Return | End::Exits(_))
 }
 
 /// Resolves when all descriptors are readable.

@@ -20,7 +20,7 @@ fn load(calibration: &[&'static str]) -> Programs {
         padding: 0,
         return_probes: Default::default(),
     };
-    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
+    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22, live: None }, calibration);
     loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 

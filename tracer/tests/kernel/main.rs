@@ -12,6 +12,7 @@ mod gdb;
 mod ground_truth;
 mod late_allocator;
 mod launch;
+mod live;
 mod load;
 mod matrix;
 mod names;

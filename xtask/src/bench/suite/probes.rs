@@ -77,7 +77,7 @@ impl Probes {
             padding: 0,
             return_probes: Default::default(),
         };
-        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES }, &CALIBRATION)?;
+        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES, live: None }, &CALIBRATION)?;
         if let Some(refused) = programs.multi_refused() {
             return Err(anyhow!("{refused}"));
         }
