@@ -172,7 +172,10 @@ mod tests {
         assert_eq!((saved.given_back(), saved.has_stored_block(), saved.has_exits()), (0, false, false));
         for argument in 0..4 {
             let resize = saved.with_given_back(argument);
-            assert_eq!((resize.given_back(), resize.has_stored_block(), resize.has_exits()), (argument + 1, false, false));
+            assert_eq!(
+                (resize.given_back(), resize.has_stored_block(), resize.has_exits()),
+                (argument + 1, false, false)
+            );
         }
         let followed = cookie.with_stored_block().with_exits();
         assert_eq!((followed.given_back(), followed.has_stored_block(), followed.has_exits()), (0, true, true));

@@ -50,7 +50,9 @@ pub fn discover(modules: &[ModuleSymbols<'_>], options: Options) -> Result<Plan,
         let module = &modules[usize::from(candidate.module)];
         let probe = match decision {
             Decision::Skip(reason) => Err(reason),
-            Decision::Probe(..) if !candidate.is_release() && counted == MAX_FUNCTIONS => Err(SkipReason::NoCounterLeft),
+            Decision::Probe(..) if !candidate.is_release() && counted == MAX_FUNCTIONS => {
+                Err(SkipReason::NoCounterLeft)
+            }
             Decision::Probe(delegates, calls) => {
                 let far_targets = far_targets.entry(candidate.module).or_insert_with(|| {
                     let of_module = candidates.iter().filter(|other| other.module == candidate.module);

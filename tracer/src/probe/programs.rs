@@ -47,7 +47,9 @@ pub enum LoadError {
     #[error("loading the allocation program failed: {0}")]
     Allocation(#[from] MultiError),
     /// The programs that follow blocks.
-    #[error("following blocks needs uprobe multi links (Linux 6.6), which the kernel refuses: {0}; record without --live")]
+    #[error(
+        "following blocks needs uprobe multi links (Linux 6.6), which the kernel refuses: {0}; record without --live"
+    )]
     Live(#[source] MultiError),
     /// tracefs cannot be opened.
     #[error("cannot open tracefs (needs CAP_SYS_ADMIN and CONFIG_FTRACE): {0}")]

@@ -83,9 +83,7 @@ fn block(fate: Fate, start_ns: u64) -> Option<Block> {
     match fate {
         Fate::Unknown => None,
         Fate::InUse => Some(Block { released_ns: None, released_by: 0 }),
-        Fate::Released { ns, by } => {
-            Some(Block { released_ns: Some(ns.saturating_sub(start_ns)), released_by: by })
-        }
+        Fate::Released { ns, by } => Some(Block { released_ns: Some(ns.saturating_sub(start_ns)), released_by: by }),
     }
 }
 

@@ -11,10 +11,10 @@ use super::{discover::Probed, processes::Processes};
 use crate::{
     allocators::{End, Role},
     probe::{
-    live::LivePoints,
-    multi::Point,
-    programs::Programs,
-    uprobes::{AttachError, Probes},
+        live::LivePoints,
+        multi::Point,
+        programs::Programs,
+        uprobes::{AttachError, Probes},
     },
 };
 

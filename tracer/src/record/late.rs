@@ -116,8 +116,9 @@ impl Late {
     pub async fn next(&mut self) -> Result<Outcome, JoinError> {
         if self.running.is_none() {
             let (search, releases) = (self.waiting.pop_front(), self.releases);
-            self.running =
-                search.map(|search| (search.arrival.modules.len(), tokio::task::spawn_blocking(move || search.run(releases))));
+            self.running = search.map(|search| {
+                (search.arrival.modules.len(), tokio::task::spawn_blocking(move || search.run(releases)))
+            });
         }
         let Some((_, running)) = &mut self.running else { return std::future::pending().await };
         let outcome = running.await;

@@ -116,12 +116,7 @@ impl Blocks {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn keep_bounded(
-        &mut self,
-        map: &LiveMap,
-        samples: &mut Samples,
-        interval: u64,
-    ) -> io::Result<Option<u64>> {
+    pub fn keep_bounded(&mut self, map: &LiveMap, samples: &mut Samples, interval: u64) -> io::Result<Option<u64>> {
         let too_many_samples = samples.len() > self.max * SAMPLES_FOR_EACH;
         if self.gone.is_empty() && self.in_use() <= self.limit() && !too_many_samples {
             return Ok(None);
@@ -185,9 +180,8 @@ impl Blocks {
     /// Removes the blocks of processes that are gone.
     fn forget_gone(&mut self, map: &LiveMap, live: &[(BlockKey, Block)], samples: &mut Samples) -> io::Result<()> {
         let gone = std::mem::take(&mut self.gone);
-        let is_gone = |(key, block): &&(BlockKey, Block)| {
-            gone.get(&key.process).is_some_and(|&time_ns| block.time_ns <= time_ns)
-        };
+        let is_gone =
+            |(key, block): &&(BlockKey, Block)| gone.get(&key.process).is_some_and(|&time_ns| block.time_ns <= time_ns);
         let theirs: Vec<(BlockKey, Block)> = live.iter().filter(is_gone).copied().collect();
         for &(key, block) in &theirs {
             self.remove(map, key, block)?;
@@ -204,13 +198,7 @@ impl Blocks {
         Ok(())
     }
 
-    fn thin(
-        &mut self,
-        map: &LiveMap,
-        live: &[(BlockKey, Block)],
-        samples: &mut Samples,
-        to: u64,
-    ) -> io::Result<()> {
+    fn thin(&mut self, map: &LiveMap, live: &[(BlockKey, Block)], samples: &mut Samples, to: u64) -> io::Result<()> {
         let places = thin::thin(samples, to, &mut self.random);
         self.pending.retain(|_, index| match places.get(*index as usize).copied().flatten() {
             Some(place) => {

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn the_number_is_found_among_others() {
-        let text = "5555-7fff ---p 00000000 00:00 0    [rollup]\nRss:                 884 kB\nPss:                 385 kB\n";
+        let text =
+            "5555-7fff ---p 00000000 00:00 0    [rollup]\nRss:                 884 kB\nPss:                 385 kB\n";
         assert_eq!(kilobytes(text), Some(884));
         assert_eq!(kilobytes("Pss: 3 kB\n"), None);
     }

@@ -11,7 +11,7 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{LOSS_COUNT, Loss, ReturnProbeOffsets, Settings},
+    settings::{LOSS_COUNT, Loss, Settings},
 };
 
 use super::{
@@ -89,6 +89,9 @@ impl Session {
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
+        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
+        let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+        let types = KernelTypes::parse(&blob);
         let settings = Settings {
             interval: control.interval(),
             max_frames: request.max_frames,
@@ -96,8 +99,9 @@ impl Session {
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: u32::from(request.children),
             launched: 0,
-            padding: 0,
-            return_probes: return_probe_offsets(),
+            tracer: std::process::id(),
+            return_probes: types.as_ref().and_then(KernelTypes::return_probes).unwrap_or_default(),
+            parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
         };
         let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
         let now = Instant::now();
@@ -403,7 +407,8 @@ impl Session {
         let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(None) };
         let unknown = blocks.finish(&live.map, &mut self.samples).map_err(SessionError::Live)?;
         let points = self.attached.points();
-        let unseen = |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !is_followed(point));
+        let unseen =
+            |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !is_followed(point));
         let unseen = self.samples.iter().filter(unseen).count() as u64;
         let lost: u64 = [Loss::LiveFull, Loss::CallsFull, Loss::ReleaseRingFull]
             .into_iter()
@@ -443,14 +448,6 @@ fn leaf(point: &Probed) -> Frame {
 fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
     unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
-}
-
-/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
-fn return_probe_offsets() -> ReturnProbeOffsets {
-    std::fs::read("/sys/kernel/btf/vmlinux")
-        .ok()
-        .and_then(|blob| KernelTypes::parse(&blob)?.return_probes())
-        .unwrap_or_default()
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.

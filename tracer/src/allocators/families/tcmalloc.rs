@@ -36,7 +36,8 @@ static FUNCTIONS: &[Function] = &[
     allocates(names!["tc_malloc_skip_new_handler"], Argument0),
     // Return the size as well, in a second register.
     allocates(names!["__size_returning_new", "tcmalloc_size_returning_operator_new"], Argument0).throws(),
-    allocates(names!["__size_returning_new_aligned", "tcmalloc_size_returning_operator_new_aligned"], Argument0).throws(),
+    allocates(names!["__size_returning_new_aligned", "tcmalloc_size_returning_operator_new_aligned"], Argument0)
+        .throws(),
     allocates(names!["__size_returning_new_hot_cold"], Argument0).throws(),
     allocates(names!["__size_returning_new_aligned_hot_cold"], Argument0).throws(),
     // operator new(size, hot_cold).

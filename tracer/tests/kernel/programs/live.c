@@ -22,6 +22,7 @@ static struct {
 } slots[SLOTS];
 
 static long rounds;
+static pthread_barrier_t begin, end;
 
 static uint32_t next(uint32_t *state) {
     *state = *state * 1664525 + 1013904223;
@@ -73,8 +74,12 @@ static void act(uint32_t *state) {
 
 static void *work(void *argument) {
     uint32_t state = (uint32_t)(uintptr_t)argument;
+    pthread_barrier_wait(&begin);
+    pthread_barrier_wait(&begin);
     for (long round = 0; round < rounds; round++)
         act(&state);
+    pthread_barrier_wait(&end);
+    pause();
     return NULL;
 }
 
@@ -84,16 +89,17 @@ int main(int argc, char **argv) {
     for (int i = 0; i < SLOTS; i++)
         pthread_mutex_init(&slots[i].lock, NULL);
     static pthread_t ids[64];
-    // Standard output's buffer and the like.
-    printf(" ");
-    fflush(stdout);
-    say("ready");
-    await_line();
+    pthread_barrier_init(&begin, NULL, threads + 1);
+    pthread_barrier_init(&end, NULL, threads + 1);
+    // Threads have blocks of their own: they are there before, and stay.
     for (long i = 0; i < threads; i++)
         if (pthread_create(&ids[i], NULL, work, (void *)(i + 1)))
             return 2;
-    for (long i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
+    pthread_barrier_wait(&begin);
+    say("ready");
+    await_line();
+    pthread_barrier_wait(&begin);
+    pthread_barrier_wait(&end);
     size_t bytes = 0, blocks = 0;
     for (int i = 0; i < SLOTS; i++) {
         bytes += slots[i].size;
@@ -103,5 +109,5 @@ int main(int argc, char **argv) {
     snprintf(line, sizeof line, "held %zu %zu", bytes, blocks);
     say(line);
     await_line();
-    return 0;
+    _exit(0);
 }
