@@ -14,6 +14,7 @@ use super::{
     live_map::LiveMap,
     multi::{LinkKind, MultiError, MultiProgram, Point},
     programs::{LoadError, map_fd},
+    return_probes::pass_filters,
 };
 
 /// How to follow blocks.
@@ -70,12 +71,16 @@ impl LivePrograms {
     /// [`LoadError::Live`] where the kernel has no multi links.
     pub(super) fn load(ebpf: &mut Ebpf, options: LiveOptions) -> Result<Self, LoadError> {
         let load = |name, kind| MultiProgram::load(OBJECT, name, kind, |name| ebpf.map(name).and_then(map_fd));
+        let entry = load("allocation_entry", LinkKind::Entry).map_err(LoadError::Live)?;
+        let is_safe = pass_filters().map_err(|error| LoadError::Untried(error.into()))?;
+        if !is_safe {
+            return Err(LoadError::ReturnProbes);
+        }
         let session = if options.sessions { load("allocation_session", LinkKind::Session).ok() } else { None };
         let returns = match session {
             Some(session) => Returns::Session(session),
             None => Returns::Always(load("allocation_return", LinkKind::Return).map_err(LoadError::Live)?),
         };
-        let entry = load("allocation_entry", LinkKind::Entry).map_err(LoadError::Live)?;
         let exit = load("allocation_exit", LinkKind::Entry).map_err(LoadError::Live)?;
         let release = load("release", LinkKind::Entry).map_err(LoadError::Live)?;
         let map = ebpf.take_map("LIVE").ok_or_else(|| MapError::InvalidName { name: "LIVE".to_owned() })?;

@@ -7,6 +7,7 @@ pub mod live;
 pub mod live_map;
 pub mod multi;
 pub mod programs;
+pub mod return_probes;
 pub mod tables;
 pub mod tracepoint;
 pub mod uprobes;

@@ -51,6 +51,15 @@ pub enum LoadError {
         "following blocks needs uprobe multi links (Linux 6.6), which the kernel refuses: {0}; record without --live"
     )]
     Live(#[source] MultiError),
+    /// This kernel's return probes.
+    #[error(
+        "--live needs return probes, and this kernel's would end every process that has or sets a seccomp filter \
+         (Linux 6.11 to 6.13 did so); update the kernel, or record without --live"
+    )]
+    ReturnProbes,
+    /// Whether they are safe cannot be found out.
+    #[error("cannot find out whether return probes are safe here: {0}; record without --live")]
+    Untried(Box<dyn std::error::Error + Send + Sync>),
     /// tracefs cannot be opened.
     #[error("cannot open tracefs (needs CAP_SYS_ADMIN and CONFIG_FTRACE): {0}")]
     Tracefs(io::Error),

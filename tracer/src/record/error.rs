@@ -6,7 +6,7 @@ use aya::maps::MapError;
 
 use super::processes::ProcessError;
 use crate::{
-    allocators::NoAllocator,
+    allocators::{NoAllocator, plan::Unseen},
     probe::{programs::LoadError, uprobes::AttachError},
     target::ProcessError as IdentityError,
 };
@@ -32,6 +32,16 @@ pub enum SessionError {
     /// Nothing to probe.
     #[error(transparent)]
     NoAllocator(#[from] NoAllocator),
+    /// Blocks were to be followed, and none can be.
+    #[error("no block of process {process} can be followed: of {family}, {why}; record without --live")]
+    NothingToFollow {
+        /// The process.
+        process: u32,
+        /// Whose blocks.
+        family: &'static str,
+        /// Why not.
+        why: Unseen,
+    },
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Start {

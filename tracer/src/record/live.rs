@@ -11,10 +11,14 @@ use std::{
 use tracer_ebpf::abi::live::{Block, BlockKey, Release, ReleaseKind};
 
 use super::{
+    discover::Probed,
     samples::Samples,
     thin::{self, Random},
 };
-use crate::probe::live_map::LiveMap;
+use crate::{
+    allocators::{End, plan::Unseen},
+    probe::live_map::LiveMap,
+};
 
 /// What became of a sampled block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,6 +217,32 @@ impl Blocks {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the blocks of a function are followed.
+pub fn is_followed(probed: &Probed) -> bool {
+    matches!(probed.point.end, End::Return | End::Exits(_))
+}
+
+/// The first of these functions whose blocks cannot be followed: its family, and why not.
+pub fn first_unseen(points: &[Probed]) -> Option<(&'static str, Unseen)> {
+    points.iter().find_map(|probed| Some((probed.point.family, unseen(probed)?)))
+}
+
+/// Says for people whose blocks are not followed.
+pub fn notes(points: &[Probed]) -> impl Iterator<Item = String> {
+    let note = |probed: &Probed| {
+        let (function, family) = (&probed.point.function, probed.point.family);
+        Some(format!("blocks of {function} ({family}) were not followed: {}", unseen(probed)?))
+    };
+    points.iter().filter_map(note)
+}
+
+fn unseen(probed: &Probed) -> Option<Unseen> {
+    match probed.point.end {
+        End::Unseen(why) => Some(why),
+        _ => None,
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
-    live::Blocks,
+    live::{self, Blocks},
     processes::{ProcessError, Processes},
     raw::RawRecording,
     request::{Progress, Request},
@@ -30,7 +30,6 @@ use super::{
     samples::{Samples, StoredSample},
 };
 use crate::{
-    allocators::End,
     probe::{
         counters,
         kernel_types::KernelTypes,
@@ -134,10 +133,16 @@ impl Session {
     /// Chooses the functions of a process to probe.
     ///
     /// # Errors
-    /// When its mappings cannot be read, or nothing in it is known to allocate.
+    /// When its mappings cannot be read, or nothing in it is known to allocate; when blocks are to be followed and none can be.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         let scan = self.processes.scan(target.pid)?;
-        Ok(discover(self.processes.modules(), &scan, self.request.live.is_some())?.probed)
+        let found = discover(self.processes.modules(), &scan, self.request.live.is_some())?.probed;
+        match live::first_unseen(&found) {
+            Some((family, why)) if !found.iter().any(live::is_followed) => {
+                Err(SessionError::NothingToFollow { process: target.pid, family, why })
+            }
+            _ => Ok(found),
+        }
     }
 
     /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
@@ -330,7 +335,7 @@ impl Session {
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
                     let point = self.attached.points().get(sample.header.function as usize);
-                    if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(is_followed)) {
+                    if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(live::is_followed)) {
                         blocks.sampled(sample.header.thread, sample.header.time_ns, self.samples.len());
                     }
                     let leaf = point.map_or(Frame(0), leaf);
@@ -408,7 +413,7 @@ impl Session {
         let unknown = blocks.finish(&live.map, &mut self.samples).map_err(SessionError::Live)?;
         let points = self.attached.points();
         let unseen =
-            |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !is_followed(point));
+            |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !live::is_followed(point));
         let unseen = self.samples.iter().filter(unseen).count() as u64;
         let lost: u64 = [Loss::LiveFull, Loss::CallsFull, Loss::ReleaseRingFull]
             .into_iter()
@@ -424,11 +429,6 @@ impl Session {
             missed_releases: blocks.counts.missed,
         }))
     }
-}
-
-/// Whether the blocks of a function are followed.
-fn is_followed(point: &Probed) -> bool {
-    matches!(point.point.end, End::Return | End::Exits(_))
 }
 
 /// Resolves when all descriptors are readable.
