@@ -56,16 +56,15 @@ impl Entry {
     }
 }
 
-/// Handles one hit of an allocation probe; the time of the sample where it was chosen and the ring buffer took it.
+/// Handles one hit of an allocation probe; the time of the sample where it was chosen and the ring buffer took it, else 0.
 #[inline(always)]
-pub fn hit(entry: &Entry) -> Option<u64> {
+pub fn hit(entry: &Entry, size: u64) -> u64 {
     let Entry { registers, cookie, settings, .. } = *entry;
-    let size = entry.size();
-    let counters = COUNTERS.get_ptr_mut(cookie.slot())?;
+    let Some(counters) = COUNTERS.get_ptr_mut(cookie.slot()) else { return 0 };
     let class = bits::mask::<63>(size_class(size) as u64) as usize;
     // A class is below SIZE_CLASSES by construction; the verifier only sees the mask.
     if class >= tracer_ebpf::abi::allocation::SIZE_CLASSES {
-        return None;
+        return 0;
     }
     // Atomic, though per CPU: with full preemption another task may hit between load and store.
     // SAFETY: the class is below SIZE_CLASSES, and the value lives as long as the program.
@@ -75,7 +74,7 @@ pub fn hit(entry: &Entry) -> Option<u64> {
     // SAFETY: as above.
     unsafe { atomic::add(&raw mut class.bytes, size) };
 
-    let countdown = COUNTDOWN.get_ptr_mut(0)?;
+    let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
     // that is still exponentially distributed: the estimate stays unbiased.
     let countdown = unsafe { &mut *countdown };
@@ -87,11 +86,11 @@ pub fn hit(entry: &Entry) -> Option<u64> {
     let remaining = countdown.remaining;
     if size < remaining {
         countdown.remaining = remaining - size;
-        return None;
+        return 0;
     }
     if settings.interval != 0 {
         if size == 0 {
-            return None;
+            return 0;
         }
         countdown.remaining = sampling::draw(settings.interval);
     }

@@ -42,30 +42,31 @@ pub fn is_return(context: *mut c_void) -> bool {
 #[inline(always)]
 pub fn entered(context: *mut c_void, others_too: bool) -> bool {
     let Some(entry) = Entry::of(context) else { return false };
-    let sampled = allocation::hit(&entry);
     let Entry { registers, cookie, arguments, .. } = &entry;
     let key = CallKey {
         frame: registers.rsp.wrapping_add(cookie.displacement()),
         thread: bpf_get_current_pid_tgid() as u32,
         function: function(*cookie),
     };
-    let old_pointer = arguments.given_back(*cookie);
-    // Taken out before the callee can hand the address on to somebody else, and put back if it fails.
-    let old = if old_pointer == 0 { None } else { take(old_pointer) };
-    if sampled.is_none() && old.is_none() {
+    let mut call = Call {
+        time_ns: 0,
+        size: entry.size(),
+        stored_at: arguments.stored_at(*cookie),
+        old_pointer: arguments.given_back(*cookie),
+        old: Block::default(),
+    };
+    // Before the walk, which has many outcomes: the verifier follows whatever comes behind once for each.
+    if call.old_pointer != 0 {
+        take(&mut call);
+    }
+    call.time_ns = allocation::hit(&entry, call.size);
+    if call.time_ns == 0 && call.old.time_ns == 0 {
         // A call that was left by an exception or longjmp must not be taken for this one.
         if others_too {
             let _ = CALLS.remove(&key);
         }
         return false;
     }
-    let call = Call {
-        time_ns: sampled.unwrap_or(0),
-        size: entry.size(),
-        stored_at: arguments.stored_at(*cookie),
-        old_pointer,
-        old: old.unwrap_or_default(),
-    };
     if CALLS.insert(&key, &call, BPF_ANY as u64).is_ok() {
         return true;
     }
@@ -132,14 +133,16 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Takes a block out of those in use.
+/// Takes the block that a call gives back out of those in use: before the callee can hand the address on to somebody else. It
+/// is put back if the call fails.
 #[inline(always)]
-fn take(pointer: u64) -> Option<Block> {
-    let key = key(pointer);
+fn take(call: &mut Call) {
+    let key = key(call.old_pointer);
     // SAFETY: only one thread gives a block back.
-    let block = *unsafe { LIVE.get(&key) }?;
-    let _ = LIVE.remove(&key);
-    Some(block)
+    if let Some(&block) = unsafe { LIVE.get(&key) } {
+        call.old = block;
+        let _ = LIVE.remove(&key);
+    }
 }
 
 /// The call has not given its block back after all.

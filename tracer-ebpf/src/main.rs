@@ -21,7 +21,7 @@ use core::ffi::c_void;
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation(context: *mut c_void) -> u32 {
     if let Some(entry) = allocation::Entry::of(context) {
-        allocation::hit(&entry);
+        allocation::hit(&entry, entry.size());
     }
     0
 }

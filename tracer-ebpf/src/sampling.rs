@@ -32,12 +32,12 @@ fn random() -> u32 {
     unsafe { bpf_get_prandom_u32() }
 }
 
-/// Records the stack of an allocation that was chosen; the time of the record where the ring buffer took it.
+/// Records the stack of an allocation that was chosen; the time of the record where the ring buffer took it, else 0.
 #[inline(always)]
-pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size: u64) -> Option<u64> {
+pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size: u64) -> u64 {
     let Some(scratch) = claim() else {
         count_loss(Loss::ScratchBusy);
-        return None;
+        return 0;
     };
     // SAFETY: the claimed slot is this program's alone until `release`.
     let memory = unsafe { &mut *scratch };
@@ -65,7 +65,7 @@ pub fn walk(scratch: *mut Scratch, registers: &pt_regs, settings: &Settings, dis
 
 /// Completes the header and writes the record.
 #[inline(always)]
-fn submit(scratch: *mut Scratch, settings: &Settings) -> Option<u64> {
+fn submit(scratch: *mut Scratch, settings: &Settings) -> u64 {
     // SAFETY: the claimed slot.
     let memory = unsafe { &mut *scratch };
     // SAFETY: helper without arguments.
@@ -80,10 +80,10 @@ fn submit(scratch: *mut Scratch, settings: &Settings) -> Option<u64> {
     let frames = if frames > MAX_FRAMES as u64 { MAX_FRAMES as u64 } else { frames };
     let length = size_of::<Sample>() as u64 + frames * 8;
     if events::output(scratch.cast(), length, settings) {
-        Some(time_ns)
+        time_ns
     } else {
         count_loss(Loss::RingFull);
-        None
+        0
     }
 }
 

@@ -48,6 +48,25 @@ fn a_recording_becomes_every_format() {
 }
 
 #[test]
+fn threads_and_processes_are_told_apart_on_request() {
+    let folder = folder();
+    let folded = |arguments: &[&str]| {
+        let output = tracer(folder.path()).args(["render", "x.pb.gz", "-o", "-"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sum =
+        |text: &str| text.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum::<u64>();
+    let whole = folded(&[]);
+    for (by, first) in [("process", "[game-server 4242];"), ("thread", "[net-1 4244];")] {
+        let split = folded(&["--split", by]);
+        assert!(split.lines().any(|line| line.starts_with(first)), "{split}");
+        assert!(split.lines().all(|line| line.starts_with('[')), "{split}");
+        assert_eq!(sum(&split), sum(&whole));
+    }
+}
+
+#[test]
 fn mistakes_are_named_with_what_to_do() {
     let folder = folder();
     fs::write(folder.path().join("there.svg"), "mine").unwrap();
@@ -56,6 +75,7 @@ fn mistakes_are_named_with_what_to_do() {
         ("", 2, "Usage: tracer"),
         ("render x.pb.gz", 2, "--output <FILE>"),
         ("rendr x.pb.gz", 2, "'render'"),
+        ("render x.pb.gz -o - --split function", 2, "[possible values: process, thread]"),
         ("render x.pb.gz -o x.png", 2, "outputs end in .svg, .pb.gz, .folded or .json"),
         ("render x.pb.gz -o there.svg", 1, "there.svg: it exists; --force replaces it"),
         ("render x.pb.gz -o no/x.svg", 1, "there is no folder no; create it first"),

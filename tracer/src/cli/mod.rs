@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod failure;
+mod functions;
 mod owner;
 mod privileges;
 mod progress;
@@ -17,7 +18,7 @@ use clap::{
     builder::{PathBufValueParser, TypedValueParser as _},
 };
 
-use crate::output::Destination;
+use crate::{output::Destination, profile::Split};
 
 /// The verb of a command line that begins with an option: `tracer --pid 1` is `tracer record --pid 1`.
 const DEFAULT_VERB: &str = "record";
@@ -92,6 +93,24 @@ fn with_default_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
 /// Understands an argument of `-o`; a wrong one is wrong usage.
 fn destination() -> impl clap::builder::TypedValueParser<Value = Destination> {
     PathBufValueParser::new().try_map(|path| Destination::parse(&path).map_err(|error| error.reason))
+}
+
+/// What `--split` tells apart.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SplitBy {
+    /// A frame for each process
+    Process,
+    /// A frame for each thread
+    Thread,
+}
+
+impl From<SplitBy> for Split {
+    fn from(by: SplitBy) -> Self {
+        match by {
+            SplitBy::Process => Self::Process,
+            SplitBy::Thread => Self::Thread,
+        }
+    }
 }
 
 #[cfg(test)]

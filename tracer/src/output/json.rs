@@ -10,9 +10,11 @@
 //! total      everything, as a measure
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
+//! split      "process" or "thread" where these are told apart, else absent
+//! parts      processes or threads, most bytes first: {part, ...measure}; absent without split
 //! names      names of the tree's frames
 //! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
-//!            both are null for the root; kind is "function", "truncated" or "unattributed"
+//!            both are null for the root; kind is "function", "truncated" or "unattributed", with split also "part"
 //! ```
 //!
 //! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and
@@ -49,6 +51,8 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
+        split: profile.split.map(|split| split.to_string()),
+        parts: profile.split.map(|_| Parts(profile)),
         names: Names(profile),
         tree: Nodes { profile, kept: &kept },
     };
@@ -86,6 +90,10 @@ struct Document<'a> {
     total: Shown,
     sites: Rows<'a>,
     functions: Rows<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Parts<'a>>,
     names: Names<'a>,
     tree: Nodes<'a>,
 }
@@ -156,6 +164,26 @@ impl Serialize for Rows<'_> {
     }
 }
 
+struct Parts<'a>(&'a Profile);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            part: &'a str,
+            #[serde(flatten)]
+            measure: Shown,
+        }
+        let Self(profile) = self;
+        serializer.collect_seq(
+            profile.parts.iter().map(|row| Line {
+                part: profile.names.text(row.name),
+                measure: Shown::new(profile, &row.total, false),
+            }),
+        )
+    }
+}
+
 struct Names<'a>(&'a Profile);
 
 impl Serialize for Names<'_> {
@@ -201,6 +229,7 @@ impl Serialize for TreeNode<'_> {
                 None | Some(NameKind::Function) => "function",
                 Some(NameKind::Truncated) => "truncated",
                 Some(NameKind::Unattributed) => "unattributed",
+                Some(NameKind::Part) => "part",
             },
         )?;
         map.serialize_entry("samples", &shown.samples)?;

@@ -21,8 +21,12 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     totals(recording, profile, out)?;
     stacks(recording, out)?;
     losses(recording, out)?;
+    if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
+        table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
+    }
     if !profile.sites.is_empty() {
-        table("Allocation sites: nearest caller outside allocator and standard library", profile, &profile.sites, out)?;
+        let title = "Allocation sites: nearest caller outside allocator and standard library";
+        table(title, "site", profile, &profile.sites, out)?;
     }
     next(recording, files, out)
 }
@@ -118,10 +122,10 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
-    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", "objects", "mean size")?;
+    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
     for row in rows.iter().take(shown) {
         let total = &row.total;
         let name: String = profile.names.text(row.name).chars().take(NAME).collect();

@@ -5,6 +5,7 @@
 pub mod name;
 pub mod paths;
 pub mod plumbing;
+pub mod split;
 pub mod tables;
 pub mod tree;
 
@@ -12,6 +13,8 @@ use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
 use crate::recording::Recording;
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
+use split::Parts;
+pub use split::Split;
 pub use tables::Row;
 pub use tree::{Node, Tree};
 
@@ -28,6 +31,10 @@ pub struct Profile {
     /// Functions with all that was allocated below them: each stack counted once for each distinct function in it.
     /// Most bytes first.
     pub functions: Vec<Row>,
+    /// What is told apart below the root of the tree.
+    pub split: Option<Split>,
+    /// The processes or threads told apart, most bytes first. With what is unattributed they add up to the total.
+    pub parts: Vec<Row>,
     /// The weights.
     pub calibration: Calibration,
 }
@@ -35,12 +42,29 @@ pub struct Profile {
 impl Profile {
     /// Builds all views of a recording.
     pub fn new(recording: &Recording) -> Self {
+        Self::with_split(recording, None)
+    }
+
+    /// The same; with a `split`, each stack of the tree begins with a frame for its process or thread. Sites and functions are
+    /// the same with it and without.
+    pub fn with_split(recording: &Recording, split: Option<Split>) -> Self {
+        match split {
+            None => Self::of(recording, None, &[], &[]),
+            Some(split) => {
+                let Parts { recording, names, of_stack } = Parts::new(recording, split);
+                Self::of(&recording, Some(split), &names, &of_stack)
+            }
+        }
+    }
+
+    fn of(recording: &Recording, split: Option<Split>, parts: &[String], of_stack: &[u32]) -> Self {
         let calibration = Calibration::new(recording);
-        let names = Names::new(recording);
-        let paths = Paths::new(recording, &names);
+        let names = Names::new(recording, parts);
+        let paths = Paths::new(recording, &names, of_stack);
         let tree = Tree::new(&paths, &names, &calibration);
         let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
-        Self { names, tree, sites, functions, calibration }
+        let parts = tables::parts(of_stack, &names, &calibration);
+        Self { names, tree, sites, functions, split, parts, calibration }
     }
 
     /// Everything, attributed or not.

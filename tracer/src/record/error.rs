@@ -4,9 +4,9 @@ use std::io;
 
 use aya::maps::MapError;
 
-use super::processes::ProcessError;
+use super::{discover::DiscoverError, processes::ProcessError};
 use crate::{
-    allocators::{NoAllocator, plan::Unseen},
+    allocators::plan::Unseen,
     probe::{programs::LoadError, uprobes::AttachError},
     target::ProcessError as IdentityError,
 };
@@ -31,7 +31,7 @@ pub enum SessionError {
     Identity(#[from] IdentityError),
     /// Nothing to probe.
     #[error(transparent)]
-    NoAllocator(#[from] NoAllocator),
+    Discover(#[from] DiscoverError),
     /// Blocks were to be followed, and none can be.
     #[error("no block of process {process} can be followed: of {family}, {why}; record without --live")]
     NothingToFollow {

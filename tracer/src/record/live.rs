@@ -12,7 +12,7 @@ use tracer_ebpf::abi::live::{Block, BlockKey, Release, ReleaseKind};
 
 use super::{
     discover::Probed,
-    samples::Samples,
+    samples::{Samples, StoredSample},
     thin::{self, Random},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub struct Blocks {
     absent: usize,
     /// Most that the kernel's map holds.
     max: usize,
+    /// With more than this in use the map is worth reading.
+    limit: usize,
     /// Processes that ended or ran another program, and when; their blocks are still in the kernel's map.
     gone: BTreeMap<u32, u64>,
     random: Random,
@@ -69,6 +71,8 @@ pub struct Counts {
     pub lost: u64,
 }
 
+/// Processes whose blocks wait to be removed from the kernel's map, at most.
+const MAX_GONE: usize = 64;
 /// Samples that are kept for each block that fits the kernel's map, at most.
 const SAMPLES_FOR_EACH: usize = 4;
 
@@ -79,6 +83,7 @@ impl Blocks {
             pending: HashMap::new(),
             absent: 0,
             max: max as usize,
+            limit: limit(max as usize),
             gone: BTreeMap::new(),
             random: Random::new(seed),
             counts: Counts::default(),
@@ -88,7 +93,6 @@ impl Blocks {
     /// A block was sampled.
     pub fn sampled(&mut self, thread: u32, time_ns: u64, index: usize) {
         self.pending.insert((thread, time_ns), index as u32);
-        self.counts.peak = self.counts.peak.max(self.in_use() as u64);
     }
 
     /// A block was released. Those that are not known were thinned out, or their samples lost.
@@ -115,21 +119,26 @@ impl Blocks {
         self.gone.insert(process, time_ns);
     }
 
-    /// Keeps memory bounded. Returns the interval to sample with from now on, where it must be raised; `interval` is that in
-    /// force.
+    /// Keeps memory bounded; to be called often. Returns the interval to sample with from now on, where it must be raised;
+    /// `interval` is that in force.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn keep_bounded(&mut self, map: &LiveMap, samples: &mut Samples, interval: u64) -> io::Result<Option<u64>> {
         let too_many_samples = samples.len() > self.max * SAMPLES_FOR_EACH;
-        if self.gone.is_empty() && self.in_use() <= self.limit() && !too_many_samples {
+        // Processes that are gone can wait for each other.
+        if self.gone.len() < MAX_GONE && self.in_use() <= self.limit && !too_many_samples {
             return Ok(None);
         }
         let live = map.read()?;
         self.forget_gone(map, &live, samples)?;
         let live: Vec<_> = live.into_iter().filter(|(_, block)| self.pending.contains_key(&id(block))).collect();
         self.absent = self.pending.len() - live.len();
-        if live.len() <= self.limit() && !too_many_samples {
+        self.counts.peak = self.counts.peak.max(live.len() as u64);
+        let is_crowded = live.len() > limit(self.max);
+        // There were fewer than it seemed: not again for every block that comes and goes.
+        self.limit = limit(self.max).max(live.len() + self.max / 16);
+        if !is_crowded && !too_many_samples {
             return Ok(None);
         }
         let of_block = |(_, block): &(BlockKey, Block)| {
@@ -138,7 +147,7 @@ impl Blocks {
         };
         let in_use: Vec<(u64, u64)> = live.iter().filter_map(of_block).collect();
         let mut to = interval;
-        if live.len() > self.limit() {
+        if is_crowded {
             to = thin::interval_for(&in_use, self.max / 2, interval);
         }
         if too_many_samples {
@@ -156,17 +165,13 @@ impl Blocks {
     /// What the kernel says.
     pub fn finish(&mut self, map: &LiveMap, samples: &mut Samples) -> io::Result<u64> {
         self.settle(&map.read()?, samples);
+        self.counts.peak = self.counts.peak.max(peak(samples.iter()));
         Ok(self.pending.len() as u64)
     }
 
     /// Blocks that are probably in use.
     fn in_use(&self) -> usize {
         self.pending.len().saturating_sub(self.absent)
-    }
-
-    /// When there are more in use the interval is raised.
-    fn limit(&self) -> usize {
-        self.max / 4 * 3
     }
 
     /// Takes what the kernel's map says about blocks as the last word.
@@ -218,6 +223,30 @@ impl Blocks {
         }
         Ok(())
     }
+}
+
+/// With more blocks in use the interval is raised.
+fn limit(max: usize) -> usize {
+    max / 4 * 3
+}
+
+/// Most blocks in use at once.
+fn peak<'a>(samples: impl Iterator<Item = &'a StoredSample>) -> u64 {
+    let mut changes: Vec<(u64, i64)> = Vec::new();
+    for sample in samples {
+        match sample.fate {
+            Fate::Unknown => {}
+            Fate::InUse => changes.push((sample.time_ns, 1)),
+            Fate::Released { ns, .. } => changes.extend([(sample.time_ns, 1), (ns, -1)]),
+        }
+    }
+    changes.sort_unstable();
+    let mut in_use = 0i64;
+    let levels = changes.into_iter().map(|(_, change)| {
+        in_use += change;
+        in_use
+    });
+    levels.max().unwrap_or(0) as u64
 }
 
 /// Whether the blocks of a function are followed.

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod attached;
+mod by_hand;
 pub mod child;
 pub mod decode;
 pub mod discover;
@@ -16,6 +17,7 @@ pub mod raw;
 pub mod request;
 pub mod resident;
 pub mod samples;
+pub mod search;
 pub mod session;
 pub mod stacks;
 pub mod thin;

@@ -4,6 +4,7 @@ use std::{
     io,
     num::NonZeroU32,
     os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,9 +17,10 @@ use tracer_ebpf::abi::{
 
 use super::{
     attached::{Attached, Scope},
+    by_hand::ByHand,
     child::Child,
     decode::{Record, decode},
-    discover::{Probed, discover},
+    discover::{DiscoverError, Probed, Wanted, discover},
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
@@ -30,6 +32,7 @@ use super::{
     samples::{Samples, StoredSample},
 };
 use crate::{
+    allocators::Role,
     probe::{
         counters,
         kernel_types::KernelTypes,
@@ -46,6 +49,8 @@ pub struct Session {
     pub(super) programs: Programs,
     pub(super) attached: Attached,
     pub(super) processes: Processes,
+    wanted: Arc<Wanted>,
+    by_hand: ByHand,
     late: Late,
     pub(super) settings: Settings,
     /// The program that tracer started.
@@ -95,7 +100,7 @@ impl Session {
             interval: control.interval(),
             max_frames: request.max_frames,
             enabled: 0,
-            wakeup_bytes: u64::from(request.ring_bytes) / 4,
+            wakeup_bytes: wakeup_bytes(&request),
             follow_children: u32::from(request.children),
             launched: 0,
             tracer: std::process::id(),
@@ -103,12 +108,15 @@ impl Session {
             parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
         };
         let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
+        let wanted = Arc::new(Wanted { releases: request.live.is_some(), ..Wanted::default() });
         let now = Instant::now();
         Ok(Self {
             programs,
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
-            late: Late::new(request.live.is_some()),
+            wanted: Arc::clone(&wanted),
+            by_hand: ByHand::default(),
+            late: Late::new(wanted),
             settings,
             child: None,
             executions: 0,
@@ -130,13 +138,23 @@ impl Session {
         })
     }
 
+    /// Says what to count, before anything is looked for.
+    #[must_use]
+    pub fn counting(self, wanted: Wanted) -> Self {
+        let wanted = Arc::new(Wanted { releases: self.request.live.is_some(), ..wanted });
+        Self { late: Late::new(Arc::clone(&wanted)), wanted, ..self }
+    }
+
     /// Chooses the functions of a process to probe.
     ///
     /// # Errors
-    /// When its mappings cannot be read, or nothing in it is known to allocate; when blocks are to be followed and none can be.
+    /// When its mappings cannot be read, nothing in it is known to allocate, or what the user names cannot be probed; when blocks
+    /// are to be followed and none can be.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         let scan = self.processes.scan(target.pid)?;
-        let found = discover(self.processes.modules(), &scan, self.request.live.is_some())?.probed;
+        let found = discover(self.processes.modules(), target.pid, &scan, &self.wanted);
+        self.by_hand.note(&found);
+        let found = found.usable()?;
         match live::first_unseen(&found) {
             Some((family, why)) if !found.iter().any(live::is_followed) => {
                 Err(SessionError::NothingToFollow { process: target.pid, family, why })
@@ -172,8 +190,12 @@ impl Session {
     /// Begins to count and sample.
     ///
     /// # Errors
-    /// [`SessionError::Map`].
+    /// [`SessionError::Map`]; [`SessionError::Discover`] when no process has a function that the user names. A program that
+    /// tracer started may yet run another one.
     pub fn begin(&mut self) -> Result<(), SessionError> {
+        if let (None, Some(missed)) = (&self.child, self.by_hand.missed(&self.wanted).next()) {
+            return Err(DiscoverError::from(missed.clone()).into());
+        }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         self.observed = self.start;
         if self.blocks.is_some() {
@@ -242,6 +264,7 @@ impl Session {
                 let (modules, points) = (self.processes.modules(), self.attached.points());
                 self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
             }
+            self.keep_bounded()?;
             if self.observed.elapsed() >= look {
                 show(self.observe()?);
             }
@@ -287,6 +310,8 @@ impl Session {
         };
         let live = self.finish_live(&kernel)?;
         let modules = self.processes.finish(&mut losses);
+        let mut notes = self.late.finish();
+        notes.extend(self.by_hand.notes(&self.wanted, self.attached.points()));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
@@ -297,7 +322,7 @@ impl Session {
             counters,
             losses,
             live,
-            notes: self.late.finish(),
+            notes,
             started: self.started,
             start_ns: self.start_ns,
             duration,
@@ -308,12 +333,16 @@ impl Session {
     /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
     fn attach_late(&mut self, outcome: Outcome) {
         let Outcome { arrival, found } = outcome;
-        let Ok(found) = found else { return self.late.note_none(&arrival) };
+        self.by_hand.note(&found);
+        if found.plan.is_err() {
+            return self.late.note_none(&arrival);
+        }
         let scope = self.scope(arrival.process);
-        for of_module in found.chunk_by(|a, b| a.module == b.module) {
-            let Some(first) = of_module.first() else { continue };
+        for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
             let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, scope);
             let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
+            // One that has only functions that release (of C++ over malloc) counts nothing.
+            let Some(first) = of_module.iter().find(|probed| probed.point.role != Role::Release) else { continue };
             let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());
             self.late.note_module(&arrival, path, first.point.family, result);
         }
@@ -378,7 +407,9 @@ impl Session {
             self.settings.interval = interval;
             self.apply_settings()?;
         }
-        self.keep_bounded()?;
+        if self.blocks.is_some() {
+            self.resident.observe(&self.targets);
+        }
         (self.bytes_seen, self.observed) = (bytes, now);
         let losses = counters::losses(&self.programs.maps)?;
         self.events_lost = counters::loss(&losses, Loss::EventRingFull) > 0;
@@ -397,7 +428,6 @@ impl Session {
     /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
     fn keep_bounded(&mut self) -> Result<(), SessionError> {
         let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
-        self.resident.observe(&self.targets);
         let raised = blocks.keep_bounded(&live.map, &mut self.samples, self.settings.interval);
         if let Some(interval) = raised.map_err(SessionError::Live)? {
             self.control.raise(interval);
@@ -429,6 +459,14 @@ impl Session {
             missed_releases: blocks.counts.missed,
         }))
     }
+}
+
+/// How many bytes in the ring buffer are worth waking up for. Where the room for live blocks is small, it must be seen in time
+/// that it runs out.
+fn wakeup_bytes(request: &Request) -> u64 {
+    const OF_A_SAMPLE: u64 = 128;
+    let of_ring = u64::from(request.ring_bytes) / 4;
+    request.live.map_or(of_ring, |live| of_ring.min(u64::from(live.blocks) / 8 * OF_A_SAMPLE))
 }
 
 /// Resolves when all descriptors are readable.

@@ -3,8 +3,9 @@
 use std::{path::Path, process::Command};
 
 use tracer::{
+    estimate::inclusion::weigh,
     probe::live::LiveOptions,
-    record::{live::Fate, raw::RawRecording, request::Request},
+    record::{interval::IntervalSetting, live::Fate, raw::RawRecording, request::Request},
 };
 
 use crate::{
@@ -33,10 +34,13 @@ fn held(line: &str) -> Held {
     (bytes.parse().expect("bytes"), blocks.parse().expect("blocks"))
 }
 
+fn following(live: LiveOptions) -> Request {
+    Request { live: Some(live), ..request(EVERY) }
+}
+
 /// Runs a program under a recording; what it holds in the end comes along.
-fn run(mut command: Command, live: LiveOptions) -> (RawRecording, Held) {
+fn run(mut command: Command, wanted: Request) -> (RawRecording, Held) {
     let mut program = Program::start(&mut command);
-    let wanted = Request { live: Some(live), ..request(EVERY) };
     let (recording, said) = record(program.pid(), wanted, || {
         program.go();
         program.line()
@@ -49,7 +53,7 @@ fn run(mut command: Command, live: LiveOptions) -> (RawRecording, Held) {
 /// Records a program, and holds what is in use against what it says.
 fn assert_exact(command: Command, live: LiveOptions) {
     let shown = format!("{command:?}");
-    let (recording, held) = run(command, live);
+    let (recording, held) = run(command, following(live));
     let counts = recording.live.clone().expect("blocks were followed");
     println!("{shown}: {held:?} of {} blocks, {counts:?}", recording.parts.samples.len());
     assert_eq!(recording.losses.samples(), 0, "{:?}", recording.losses);
@@ -123,4 +127,34 @@ fn assert_exact_at_fork(path: &Path) {
         program.line()
     });
     assert_eq!(in_use(&recording), held(&said));
+}
+
+/// The heap grows far beyond the blocks that can be followed: samples are thinned, and what is in use is still estimated.
+#[test]
+fn memory_is_bounded_while_the_heap_grows() {
+    let Some(_guard) = alone() else { return };
+    const BLOCKS: u32 = 4096;
+    let path = Build::new(Compiler::Gcc, "grow.c", &["-O1"]).compile();
+    let wanted =
+        Request { interval: IntervalSetting::Fixed(32 << 10), ..following(LiveOptions { blocks: BLOCKS, ..FOLLOW }) };
+    let (recording, (bytes, blocks)) = run(command(&path, &["600000"]), wanted);
+    let counts = recording.live.clone().expect("blocks were followed");
+    let weighed: Vec<_> = recording
+        .parts
+        .samples
+        .iter()
+        .filter(|sample| sample.fate == Fate::InUse)
+        .map(|sample| weigh(sample.size, sample.interval, 1.0))
+        .collect();
+    let estimate: f64 = weighed.iter().map(|measure| measure.bytes.value).sum();
+    let deviation = weighed.iter().map(|measure| measure.bytes.variance).sum::<f64>().sqrt();
+    println!(
+        "{blocks} blocks of {bytes} bytes, estimated {estimate:.0} ± {deviation:.0} from {}; {counts:?}",
+        weighed.len()
+    );
+    assert!(blocks > 20 * u64::from(BLOCKS) && weighed.len() <= BLOCKS as usize);
+    assert!(counts.interval_raised > 0);
+    assert!(recording.parts.samples.len() <= 5 * BLOCKS as usize, "{}", recording.parts.samples.len());
+    assert_eq!((counts.not_followed, recording.losses.samples()), (0, 0), "{counts:?}");
+    assert!((estimate - bytes as f64).abs() < 5.0 * deviation, "{estimate} ± {deviation}, in truth {bytes}");
 }
