@@ -24,19 +24,21 @@ use crate::recording::{About, Recording, Sample, StackIndex};
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    kept: f64,
-    unit: f64,
-    strata: Strata,
-    bundles: Vec<Bundle>,
-    attributed: Measure,
-    exact: Option<Exact>,
+    pub(super) kept: f64,
+    pub(super) unit: f64,
+    pub(super) strata: Strata,
+    pub(super) bundles: Vec<Bundle>,
+    pub(super) attributed: Measure,
+    pub(super) exact: Option<Exact>,
+    /// What the samples of the whole recording speak for, where it is known exactly.
+    pub(super) whole: Option<Measure>,
 }
 
-/// The samples of one stack in one stratum.
+/// The samples of one key, which is their stack unless said otherwise, in one stratum.
 #[derive(Clone, Copy, Debug)]
-struct Bundle {
+pub(super) struct Bundle {
     stratum: u32,
-    stack: StackIndex,
+    key: u32,
     estimate: Measure,
 }
 
@@ -57,32 +59,15 @@ impl Calibration {
         }
         let strata = Strata::new(&cells, Design { interval, kept });
 
-        let mut order: Vec<(u64, u32)> = (0u32..)
-            .zip(samples)
-            .map(|(i, sample)| {
-                let stratum = strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
-                (u64::from(stratum) << 32 | u64::from(sample.stack), i)
-            })
-            .collect();
-        order.sort_unstable();
-        let mut bundles: Vec<Bundle> = Vec::new();
-        for (key, i) in order {
-            let sample = &samples[i as usize];
-            let estimate = weigh(sample.size, sample.interval, kept);
-            let (stratum, stack) = ((key >> 32) as u32, key as u32);
-            match bundles.last_mut() {
-                Some(last) if (last.stratum, last.stack) == (stratum, stack) => last.estimate += estimate,
-                _ => bundles.push(Bundle { stratum, stack, estimate }),
-            }
-        }
-
+        let bundles = bundles(recording, &strata, kept, |_, sample| Some(sample.stack));
         let mut attributed = Measure::default();
         for stratum in &strata.strata {
             attributed += scaled(stratum.estimate, stratum);
         }
         let calibrated = strata.strata.iter().all(|s| s.exact.is_some());
         let exact = (calibrated && !recording.about.counters.is_empty()).then(|| exact_total(&recording.about));
-        Self { kept, unit, strata, bundles, attributed, exact }
+        let whole = exact.map(|_| attributed);
+        Self { kept, unit, strata, bundles, attributed, exact, whole }
     }
 
     /// Adds up groups: `visit` is called for stacks and names each group that the stack belongs to, once. Returns one
@@ -97,7 +82,7 @@ impl Calibration {
         for bundles in self.bundles.chunk_by(|a, b| a.stratum == b.stratum) {
             for bundle in bundles {
                 visit(
-                    bundle.stack,
+                    bundle.key,
                     &mut Groups { scratch: &mut scratch, touched: &mut touched, estimate: bundle.estimate },
                 );
             }
@@ -148,8 +133,8 @@ impl Calibration {
 
     /// 95 % interval of a group's bytes.
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
-        match self.exact {
-            Some(_) => interval::of_part(group.bytes, self.unit, self.attributed.bytes.value, self.unit),
+        match self.whole {
+            Some(whole) => interval::of_part(group.bytes, self.unit, whole.bytes.value, self.unit),
             None => interval::of_sum(group.bytes, self.unit),
         }
     }
@@ -160,10 +145,7 @@ impl Calibration {
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         let mean = |part: Measure| if part.samples == 0 { 0.0 } else { part.objects.value / part.samples as f64 };
         let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean(*group) } else { 0.0 };
-        if self.exact.is_none() {
-            return interval::of_sum(group.objects, unit);
-        }
-        let whole = self.attributed;
+        let Some(whole) = self.whole else { return interval::of_sum(group.objects, unit) };
         let rest = Measure {
             samples: whole.samples.saturating_sub(group.samples),
             objects: Estimate { value: whole.objects.value - group.objects.value, variance: 0.0 },
@@ -194,6 +176,32 @@ impl Groups<'_> {
         }
         *slot += self.estimate;
     }
+}
+
+/// Samples bundled by stratum and key, in that order. Samples without a key are left out.
+pub(super) fn bundles(
+    recording: &Recording,
+    strata: &Strata,
+    kept: f64,
+    key: impl Fn(u32, &Sample) -> Option<u32>,
+) -> Vec<Bundle> {
+    let of_stratum = |sample: &Sample| strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
+    let mut order: Vec<(u64, u32)> = (0u32..)
+        .zip(&recording.samples)
+        .filter_map(|(i, sample)| Some((u64::from(of_stratum(sample)) << 32 | u64::from(key(i, sample)?), i)))
+        .collect();
+    order.sort_unstable();
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for (key, i) in order {
+        let sample = &recording.samples[i as usize];
+        let estimate = weigh(sample.size, sample.interval, kept);
+        let (stratum, key) = ((key >> 32) as u32, key as u32);
+        match bundles.last_mut() {
+            Some(last) if (last.stratum, last.key) == (stratum, key) => last.estimate += estimate,
+            _ => bundles.push(Bundle { stratum, key, estimate }),
+        }
+    }
+    bundles
 }
 
 /// A part of a stratum, scaled with it.

@@ -34,7 +34,9 @@ pub mod inclusion;
 pub mod interval;
 pub mod measure;
 mod quantile;
+mod selection;
 pub mod strata;
+pub mod survival;
 
 #[cfg(test)]
 mod coverage_tests;
