@@ -30,6 +30,7 @@
 
 pub mod calibration;
 pub mod compare;
+pub mod growth;
 pub mod inclusion;
 pub mod interval;
 pub mod measure;
@@ -37,6 +38,7 @@ mod quantile;
 mod selection;
 pub mod strata;
 pub mod survival;
+pub mod thinning;
 
 #[cfg(test)]
 mod coverage_tests;

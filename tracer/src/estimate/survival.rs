@@ -153,7 +153,9 @@ mod tests {
         let weeks = [6, 6, 6, 7, 10, 13, 16, 22, 23].map(|week| (week, true));
         let censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35].map(|week| (week, false));
         let survival = observed(&[&weeks[..], &censored[..]].concat());
-        for (week, share) in [(5, 1.0), (6, 0.857), (7, 0.807), (10, 0.753), (13, 0.690), (16, 0.627), (22, 0.538), (40, 0.448)] {
+        for (week, share) in
+            [(5, 1.0), (6, 0.857), (7, 0.807), (10, 0.753), (13, 0.690), (16, 0.627), (22, 0.538), (40, 0.448)]
+        {
             assert!((survival.at(week) - share).abs() < 0.0006, "{week}: {}", survival.at(week));
         }
         let step = survival.steps.iter().find(|step| step.age_ns == 23).unwrap();

@@ -2,18 +2,28 @@
 //!
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
+pub mod lifetimes;
+pub mod live;
 pub mod name;
 pub mod paths;
+pub mod peak;
 pub mod plumbing;
+pub mod snapshots;
+pub mod suspects;
 pub mod tables;
 pub mod tree;
+pub mod view;
+
+use std::sync::Arc;
 
 use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
 use crate::recording::Recording;
+pub use live::LiveHeap;
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
 pub use tables::Row;
 pub use tree::{Node, Tree};
+pub use view::{NotFollowed, Options, View};
 
 /// Everything that outputs show.
 #[derive(Clone, Debug)]
@@ -28,19 +38,53 @@ pub struct Profile {
     /// Functions with all that was allocated below them: each stack counted once for each distinct function in it.
     /// Most bytes first.
     pub functions: Vec<Row>,
-    /// The weights.
-    pub calibration: Calibration,
+    /// Which blocks the tree and the tables show.
+    pub view: View,
+    /// The weights of these.
+    pub calibration: Arc<Calibration>,
+    /// The weights of all that was allocated.
+    pub allocated: Arc<Calibration>,
+    /// What became of the blocks, where releases were followed.
+    pub live: Option<LiveHeap>,
 }
 
 impl Profile {
-    /// Builds all views of a recording.
+    /// What a recording shows by default: the blocks in use where releases were followed, else all that were allocated.
     pub fn new(recording: &Recording) -> Self {
-        let calibration = Calibration::new(recording);
+        Self::build(recording, default_view(recording), &Options::default())
+    }
+
+    /// Builds a view of a recording.
+    ///
+    /// # Errors
+    /// The view is one of blocks whose releases were not followed.
+    pub fn with_options(recording: &Recording, options: &Options) -> Result<Self, NotFollowed> {
+        let view = options.view.unwrap_or(default_view(recording));
+        if view != View::Allocated && recording.about.live.is_none() {
+            return Err(NotFollowed(view));
+        }
+        Ok(Self::build(recording, view, options))
+    }
+
+    fn build(recording: &Recording, view: View, options: &Options) -> Self {
+        let allocated = Arc::new(Calibration::new(recording));
         let names = Names::new(recording);
         let paths = Paths::new(recording, &names);
+        let site_of = tables::sites(&paths, &names);
+        let (mut live, mut calibration) = (None, allocated.clone());
+        if recording.about.live.is_some() {
+            let (sites, names) = (&site_of[..], names.len());
+            let share = live::followed_share(recording);
+            let source = live::Source { recording, calibration: &allocated, share, sites, names };
+            let (heap, selected) = LiveHeap::new(&source, view, options);
+            live = Some(heap);
+            if view != View::Allocated {
+                calibration = Arc::new(selected);
+            }
+        }
         let tree = Tree::new(&paths, &names, &calibration);
-        let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
-        Self { names, tree, sites, functions, calibration }
+        let (sites, functions) = tables::build(&site_of, &paths, &names, &calibration);
+        Self { names, tree, sites, functions, view, calibration, allocated, live }
     }
 
     /// Everything, attributed or not.
@@ -48,7 +92,7 @@ impl Profile {
         self.tree.nodes.first().map(|root| root.total).unwrap_or_default()
     }
 
-    /// The exact totals, where they are known. [`Self::total`] has the same values then.
+    /// The exact totals of what is shown, where they are known. [`Self::total`] has the same values then.
     pub fn exact(&self) -> Option<Exact> {
         self.calibration.exact()
     }
@@ -68,6 +112,10 @@ impl Profile {
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         self.calibration.objects_interval(group)
     }
+}
+
+fn default_view(recording: &Recording) -> View {
+    if recording.about.live.is_some() { View::InUse } else { View::Allocated }
 }
 
 /// An exact count as a measure: an estimate without variance and without samples.

@@ -4,7 +4,7 @@ use super::name::{NameIndex, NameKind, Names};
 use super::paths::Paths;
 use super::plumbing::is_plumbing;
 use crate::estimate::{Calibration, Measure};
-use crate::recording::{Recording, StackIndex};
+use crate::recording::StackIndex;
 
 /// A line of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,11 +15,19 @@ pub struct Row {
     pub total: Measure,
 }
 
-/// The tables (sites, functions) of a recording, see [`super::Profile`].
-pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
+/// The site of each stack: see [`super::Profile`].
+pub fn sites(paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
     let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
-    let stacks = 0..recording.stacks.len() as StackIndex;
-    let site_of: Vec<Option<NameIndex>> = stacks.map(|stack| site(stack, paths, names, &plumbing)).collect();
+    (0..paths.len() as StackIndex).map(|stack| site(stack, paths, names, &plumbing)).collect()
+}
+
+/// The tables (sites, functions) of a recording whose stacks have these sites, see [`super::Profile`].
+pub fn build(
+    site_of: &[Option<NameIndex>],
+    paths: &Paths,
+    names: &Names,
+    calibration: &Calibration,
+) -> (Vec<Row>, Vec<Row>) {
     let sites = calibration.sum(names.len(), |stack, groups| {
         if let Some(site) = site_of[stack as usize] {
             groups.add(site);
