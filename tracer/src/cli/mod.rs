@@ -9,6 +9,7 @@ pub mod record;
 pub mod render;
 mod scope;
 mod stages;
+mod view;
 
 use std::ffi::OsString;
 

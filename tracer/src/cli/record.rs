@@ -10,10 +10,11 @@ use super::{
     progress::Bar,
     scope::{self, Scope},
     stages::Stages,
+    view::ViewArgs,
 };
 use crate::{
     output::{self, Destination, Format, Output, Owner, text},
-    profile::Profile,
+    profile::{Options, Profile},
     record::{
         assemble::assemble, child::Child, error::SessionError, interval::IntervalSetting, request::Request,
         session::Session,
@@ -53,6 +54,8 @@ pub struct Args {
     /// and the recording beside it
     #[arg(short, long, value_name = "FILE", value_parser = super::destination())]
     output: Vec<Destination>,
+    #[command(flatten)]
+    view: ViewArgs,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -82,6 +85,8 @@ pub struct Settings {
     pub request: Request,
     /// Where to.
     pub outputs: Vec<Destination>,
+    /// What to show in them.
+    pub view: Options,
     /// Whether existing files may be replaced.
     pub force: bool,
     /// Whether to say nothing.
@@ -96,7 +101,7 @@ impl Args {
     /// # Errors
     /// An output that cannot be.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
+        let Self { pid, comm, command, children, duration, interval, output, view, force, quiet, verbose, .. } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
@@ -115,7 +120,7 @@ impl Args {
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
-        Ok(Settings { scope, request, outputs, force, quiet, verbose })
+        Ok(Settings { scope, request, outputs, view: view.for_recording(false)?, force, quiet, verbose })
     }
 }
 
@@ -137,7 +142,7 @@ fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { scope, request, outputs, force, quiet, verbose } = settings;
+    let Settings { scope, request, outputs, view, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
     let processes = scope.open()?;
     let owner = owner::from_sudo();
@@ -147,7 +152,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
         Scope::Program(words) => run.start(words, owner)?,
         Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
     };
-    let written = write(&recording, outputs, quiet, stages)?;
+    let written = write(&recording, outputs, &view, quiet, stages)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
@@ -250,10 +255,11 @@ impl Run {
 fn write(
     recording: &Recording,
     outputs: Vec<Output>,
+    view: &Options,
     quiet: bool,
     stages: Stages,
 ) -> anyhow::Result<Vec<output::Written>> {
-    let profile = stages.time("profile", || Profile::new(recording));
+    let profile = stages.time("profile", || Profile::with_options(recording, view))?;
     let mut written = Vec::with_capacity(outputs.len());
     for output in outputs {
         let stage = output.format().ending();

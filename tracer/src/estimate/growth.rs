@@ -38,7 +38,7 @@ const STAY: f64 = 0.7;
 /// Probability that any site at all is called growing by chance.
 const FALSE_ALARM: f64 = 0.01;
 /// A site is steady if at most this share of what it allocates, or has in use, can be growth.
-const NEGLIGIBLE: f64 = 0.02;
+const NEGLIGIBLE: f64 = 0.05;
 /// Nothing can be said of shorter recordings: too many blocks of a healthy program live for seconds.
 const SHORTEST_NS: u64 = 5_000_000_000;
 
@@ -108,6 +108,31 @@ pub enum Reason {
     Slowing,
     /// There are too few samples, or what it has in use goes up and down too much.
     Uncertain,
+}
+
+impl Verdict {
+    /// Its name in text and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Growing => "growing",
+            Self::Steady => "steady",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+impl Reason {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TooShort => "too-short",
+            Self::LongLived => "long-lived",
+            Self::StillReleased => "still-released",
+            Self::Slowing => "slowing",
+            Self::ByChance => "by-chance",
+            Self::Uncertain => "uncertain",
+        }
+    }
 }
 
 impl Growth {

@@ -30,6 +30,7 @@
 
 pub mod calibration;
 pub mod compare;
+pub mod followed;
 pub mod growth;
 pub mod inclusion;
 pub mod interval;

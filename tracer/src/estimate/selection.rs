@@ -12,18 +12,15 @@ use crate::recording::{Recording, Sample};
 
 impl Calibration {
     /// The same weights for some samples of the recording that this was made of: those that `key` gives a number. The number
-    /// stands in the place of the stack in [`Self::sum`].
-    ///
-    /// Of a share `followed` in (0, 1] of the samples it is known whether they are in the part; these speak for the others, and weigh
-    /// more. Intervals stay those of parts of the whole recording. Nothing of it is exact, and nothing unattributed.
-    pub fn select(&self, recording: &Recording, followed: f64, key: impl Fn(u32, &Sample) -> Option<u32>) -> Self {
-        let kept = self.kept * followed;
+    /// stands in the place of the stack in [`Self::sum`]. Intervals stay those of parts of the whole recording. Nothing of
+    /// it is exact, and nothing unattributed.
+    pub fn select(&self, recording: &Recording, key: impl Fn(u32, &Sample) -> Option<u32>) -> Self {
         let mut strata = self.strata.clone();
         strata.unattributed = Default::default();
         let mut selected = Self {
-            kept,
-            unit: self.unit / followed,
-            bundles: bundles(recording, &strata, kept, key),
+            kept: self.kept,
+            unit: self.unit,
+            bundles: bundles(recording, &strata, self.kept, key),
             strata,
             attributed: Default::default(),
             exact: None,

@@ -13,6 +13,8 @@
 //! Lifetimes are taken to be independent of each other and of when in the recording the block was made. Blocks that are
 //! released together, as those of an arena are, count as more evidence than they are.
 
+use super::interval::Interval;
+
 /// 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -104,6 +106,15 @@ impl Survival {
         self.steps[..behind].last().map_or(1.0, |step| step.survival)
     }
 
+    /// The same with its 95 % interval.
+    pub fn within(&self, age_ns: u64) -> (f64, Interval) {
+        let reached = &self.steps[..self.steps.partition_point(|step| step.age_ns <= age_ns)];
+        // No more live longer than lived this long.
+        let high = reached.iter().map(|step| limits(step).1).fold(1.0, f64::min);
+        let low = reached.last().map_or(0.0, |step| limits(step).0.max(0.0));
+        (self.at(age_ns), Interval { low, high })
+    }
+
     /// The greatest age that was watched, nanoseconds.
     pub fn oldest_ns(&self) -> u64 {
         self.steps.last().map_or(0, |step| step.age_ns)
@@ -164,6 +175,16 @@ mod tests {
         let Quantile { value, low, high } = survival.quantile(0.5);
         assert_eq!((value, high), (Some(23), None));
         assert!((10..=16).contains(&low), "{low}");
+    }
+
+    #[test]
+    fn what_was_not_watched_is_not_known() {
+        let survival = observed(&[[(10, true); 50], [(20, false); 50]].concat());
+        let (share, interval) = survival.within(10);
+        assert!(share == 0.5 && 0.4 < interval.low && interval.high < 0.6, "{interval:?}");
+        let (share, interval) = survival.within(30);
+        assert!(share == 0.5 && interval.low == 0.0 && interval.high < 0.6, "{interval:?}");
+        assert_eq!(observed(&[]).within(1), (1.0, Interval { low: 0.0, high: 1.0 }));
     }
 
     #[test]

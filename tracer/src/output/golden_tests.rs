@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::profile::{Options, View};
 use crate::synthetic::program;
 
 fn compare(name: &str, actual: &[u8]) {
@@ -28,20 +29,37 @@ fn compare(name: &str, actual: &[u8]) {
     }
 }
 
-#[test]
-fn golden_files() {
-    let recording = program::recording();
-    let profile = Profile::new(&recording);
+fn all_formats(name: &str, recording: &Recording) {
+    let profile = Profile::new(recording);
     let mut svg = Vec::new();
-    svg::write(&recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
-    compare("program.svg", &svg);
+    svg::write(recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
+    compare(&format!("{name}.svg"), &svg);
     for format in [Format::Folded, Format::Json] {
         let mut out = Vec::new();
-        format.write(&recording, &profile, &mut out).unwrap();
-        compare(&format!("program{}", format.ending()), &out);
+        format.write(recording, &profile, &mut out).unwrap();
+        compare(&format!("{name}{}", format.ending()), &out);
     }
     let files = ["game.svg", "game.pb.gz"].map(|name| Destination::parse(Path::new(name)).unwrap());
     let mut summary = Vec::new();
-    text::write(&recording, &profile, &files, &mut summary).unwrap();
-    compare("program.txt", &summary);
+    text::write(recording, &profile, &files, &mut summary).unwrap();
+    compare(&format!("{name}.txt"), &summary);
+}
+
+#[test]
+fn golden_files() {
+    all_formats("program", &program::recording());
+    all_formats("live", &program::live());
+}
+
+#[test]
+fn golden_views() {
+    let recording = program::live();
+    for view in View::ALL {
+        let options = Options { view: Some(view), ..Options::default() };
+        let profile = Profile::with_options(&recording, &options).unwrap();
+        let mut folded = Vec::new();
+        folded::write(&profile, &mut folded).unwrap();
+        let name = if view == View::InUse { "live.folded".to_owned() } else { format!("live-{view}.folded") };
+        compare(&name, &folded);
+    }
 }

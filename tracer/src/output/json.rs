@@ -7,17 +7,42 @@
 //! samples    number of samples; interval_min, interval_max: bytes between them (0: every call is sampled)
 //! exact      {calls, bytes} counted on every call, or null where nothing was counted
 //! unattributed  {calls, bytes} of `exact` that no sample speaks for
-//! total      everything, as a measure
+//! view       the blocks that total, sites, functions and tree are about: "allocated"; where releases were followed also
+//!            "in-use" at the end, in use at the "peak", "temporary"
+//! total      everything in the view, as a measure
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
+//! live       what became of the blocks, where releases were followed, else null: see below
 //! names      names of the tree's frames
 //! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
 //!            both are null for the root; kind is "function", "truncated" or "unattributed"
 //! ```
 //!
+//! Where releases were followed, `live` has
+//!
+//! ```text
+//! in_use     blocks in use at the end, as an amount: {samples, bytes, objects}
+//! peak       {time_ns, ...amount}: what was in use at this moment, when most was. Other samples chose the moment
+//! temporary  {within_ns, share_of_bytes, share_of_objects, ...amount, undecided}: blocks that their thread released within
+//!            this time; the shares are {value, low, high} of all that was allocated; undecided, as an amount: blocks that were younger at the end
+//! resident   {begin, end, explained: {value, low, high}}: bytes, and the share of those at the end that blocks in use are
+//! not_followed  {calls, bytes} counted on every call, of functions or sizes of which no sample was followed: not in `live`
+//! lifetimes  sites, most bytes in use first: {function, in_use, samples, released, oldest_ns, median, p90, survival};
+//!            in_use is an amount; samples and those of them that were released; median and p90 are the ages in
+//!            nanoseconds by which 50 % and 90 % of the blocks are released, {value, low, high}: value is null where fewer are
+//!            while the recording lasts, high where too few were to say; survival are the shares of the blocks that
+//!            live longer than an age, {age_ns, value, low, high}
+//! suspects   sites that grow, then those that may, then those that are steady: {function, verdict, reason, evidence, blocks,
+//!            bytes_per_minute: {value, low, high}, significance, stay, oldest_ns}; verdict is "growing", "unknown" or
+//!            "steady"; reason is null but for unknown ones; `estimate::growth` says what the numbers mean
+//! snapshots  {every_ns, times_ns, total, sites}: bytes in use at each time as {value, low, high}; sites are {function, bytes}
+//! ```
+//!
 //! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and
 //! its 95 % interval. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers
 //! are there.
+
+mod live;
 
 use std::io::{self, Write};
 
@@ -36,7 +61,7 @@ const MIN_SHARE: f64 = 1e-4;
 pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let kept = kept_nodes(profile);
     let intervals = || recording.samples.iter().map(|sample| sample.interval);
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = profile.allocated.unattributed();
     let document = Document {
         format: "tracer-profile",
         version: 1,
@@ -44,11 +69,13 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
-        exact: profile.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
+        exact: profile.allocated.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
         unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
+        view: profile.view.name(),
         total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
+        live: profile.live.as_ref().map(|heap| live::Live::new(recording, profile, heap)),
         names: Names(profile),
         tree: Nodes { profile, kept: &kept },
     };
@@ -83,9 +110,11 @@ struct Document<'a> {
     interval_max: u64,
     exact: Option<Counted>,
     unattributed: Counted,
+    view: &'static str,
     total: Shown,
     sites: Rows<'a>,
     functions: Rows<'a>,
+    live: Option<live::Live<'a>>,
     names: Names<'a>,
     tree: Nodes<'a>,
 }

@@ -17,6 +17,8 @@ const BYTES: &[Unit] = &[
 /// Up to here objects are written in full.
 const OBJECTS: &[Unit] = &[("", 1.0), (" M", 1e6), (" G", 1e9), (" T", 1e12)];
 
+const TIME: &[Unit] = &[(" ns", 1.0), (" µs", 1e3), (" ms", 1e6), (" s", 1e9)];
+
 /// Bytes with a unit: `12.3 MiB`.
 pub fn bytes(value: f64) -> String {
     let (unit, scale) = unit(BYTES, value);
@@ -59,6 +61,43 @@ pub fn percent(share: f64) -> String {
         p if p < 100.0 => "99.9 %".into(),
         p => format!("{p:.0} %"),
     }
+}
+
+/// Bytes more or less with their 95 % interval: `+1.20 [+0.90 to +1.61] MiB`.
+pub fn bytes_change(value: f64, low: f64, high: f64) -> String {
+    let (unit, scale) = unit(BYTES, value.abs().max(low.abs()).max(high.abs()));
+    let decimals = decimals(value.abs() / scale, scale);
+    let step = scale / 10f64.powi(decimals as i32);
+    let signed = |x: f64| {
+        let text = grouped((x / scale).abs(), decimals);
+        let zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+        format!(
+            "{}{text}",
+            if zero {
+                ""
+            } else if x < 0.0 {
+                "-"
+            } else {
+                "+"
+            }
+        )
+    };
+    let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+    format!("{} [{} to {}]{unit}", signed(value), signed(low), signed(high))
+}
+
+/// A short time: `12.3 ms`.
+pub fn time(nanoseconds: u64) -> String {
+    let (unit, scale) = unit(TIME, nanoseconds as f64);
+    let scaled = nanoseconds as f64 / scale;
+    // Options and the like are whole numbers on purpose.
+    let decimals = if scaled.fract() == 0.0 { 0 } else { decimals(scaled, scale) };
+    format!("{}{unit}", grouped(scaled, decimals))
+}
+
+/// A short time with its 95 % interval: `12.3 ± 0.8 ms`.
+pub fn time_within(value: u64, low: u64, high: u64) -> String {
+    within(TIME, value as f64, Interval { low: low as f64, high: high as f64 })
 }
 
 /// A length of time: `10.0 s`, `2 min 5 s`.
@@ -133,6 +172,17 @@ mod tests {
             ["0.00 %", "<0.01 %", "1.23 %", "50.0 %", "99.9 %", "100 %"]
         );
         assert_eq!([duration(9_960_000_000), duration(125_000_000_000)], ["10.0 s", "2 min 5 s"]);
+    }
+
+    #[test]
+    fn changes_have_a_sign_and_times_a_unit() {
+        let mib = 1048576.0;
+        assert_eq!(bytes_change(1.2 * mib, 0.901 * mib, 1.601 * mib), "+1.20 [+0.90 to +1.61] MiB");
+        assert_eq!(bytes_change(0.0, -2048.0, 1000.0), "0.00 [-2.00 to +0.98] KiB");
+        assert_eq!(bytes_change(-300.0, -310.0, 0.0), "-300 [-310 to 0] B");
+        assert_eq!([7, 1500, 20_000_000, 61_234_567_890].map(time), ["7 ns", "1.50 µs", "20 ms", "61.2 s"]);
+        assert_eq!(time_within(12_000_000, 11_000_000, 13_000_000), "12.0 ± 1.0 ms");
+        assert_eq!(time_within(777, 777, 777), "777 ns");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The summary on a terminal.
 
+mod live;
+
 use std::io::{self, Write};
 
 use super::quantity::{bytes, bytes_within, count, duration, objects_within, percent};
 use super::svg::heading::interval;
 use super::{Destination, Format};
 use crate::profile::name::printable;
-use crate::profile::{Profile, Row};
+use crate::profile::{NameIndex, Profile, Row, View};
 use crate::recording::Recording;
 use crate::recording::about::{Ended, Process};
 
@@ -22,7 +24,17 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     stacks(recording, out)?;
     losses(recording, out)?;
     if !profile.sites.is_empty() {
-        table("Allocation sites: nearest caller outside allocator and standard library", profile, &profile.sites, out)?;
+        let of = match profile.view {
+            View::Allocated => "Allocation sites",
+            View::InUse => "Sites of blocks in use at the end",
+            View::Peak => "Sites of blocks in use at the peak",
+            View::Temporary => "Sites of temporary blocks",
+        };
+        let title = format!("{of}: nearest caller outside allocator and standard library");
+        table(&title, profile, &profile.sites, out)?;
+    }
+    if let Some(heap) = &profile.live {
+        live::tables(profile, heap, out)?;
     }
     next(recording, files, out)
 }
@@ -43,21 +55,25 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let total = profile.total();
-    match profile.exact() {
+    let allocated = &profile.allocated;
+    match allocated.exact() {
         Some(exact) => {
             let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
         }
         None => {
-            let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
-            let objects = objects_within(total.objects.value, profile.objects_interval(&total));
+            let total = allocated.attributed();
+            let amount = bytes_within(total.bytes.value, allocated.bytes_interval(&total));
+            let objects = objects_within(total.objects.value, allocated.objects_interval(&total));
             writeln!(out, "allocated {amount} in {objects} calls (estimated)")?;
         }
     }
+    if let (Some(heap), Some(about)) = (&profile.live, &recording.about.live) {
+        live::totals(profile, heap, about, out)?;
+    }
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = allocated.unattributed();
     if unattributed.calls > 0 {
         let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
         writeln!(out, "          {amount} in {calls} calls (exact) are of sizes that no sample has: unattributed")?;
@@ -124,15 +140,14 @@ fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> i
     writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", "objects", "mean size")?;
     for row in rows.iter().take(shown) {
         let total = &row.total;
-        let name: String = profile.names.text(row.name).chars().take(NAME).collect();
-        let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
         writeln!(
             out,
-            "{:>8}  {:<26}  {:<28}  {:>10}  {name}{cut}",
+            "{:>8}  {:<26}  {:<28}  {:>10}  {}",
             percent(profile.share(total)),
             bytes_within(total.bytes.value, profile.bytes_interval(total)),
             objects_within(total.objects.value, profile.objects_interval(total)),
             bytes(total.bytes.value / total.objects.value.max(1.0)),
+            name(profile, row.name),
         )?;
     }
     if rows.len() > shown {
@@ -140,6 +155,15 @@ fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> i
         writeln!(out, "{:>8}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
     }
     Ok(())
+}
+
+/// A function's name, cut where it is too long for a table.
+fn name(profile: &Profile, name: NameIndex) -> String {
+    let text = profile.names.text(name);
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {

@@ -3,15 +3,15 @@
 use super::live::{Amount, Followed, Source, followed};
 use super::name::NameIndex;
 use super::suspects::{Suspect, Suspects};
-use crate::estimate::Calibration;
 use crate::estimate::growth::{Growth, Kept};
 use crate::estimate::inclusion::weigh;
 use crate::estimate::survival::{Observed, Quantile, Survival};
+use crate::estimate::{Calibration, Interval};
 
-/// The first bucket of lifetimes ends here, nanoseconds; each other one is ten times as long.
-const FIRST_BUCKET_NS: u64 = 1_000;
-/// Buckets. The last one ends at 100 s.
-const BUCKETS: u32 = 9;
+/// The first of [`Lifetimes::survival`]'s ages, nanoseconds; each other one is ten times as long.
+const FIRST_AGE_NS: u64 = 1_000;
+/// Ages. The last one is 100 s.
+const AGES: u32 = 9;
 
 /// How long the blocks of a site live.
 #[derive(Clone, Debug)]
@@ -30,19 +30,19 @@ pub struct Lifetimes {
     pub median: Quantile,
     /// The age by which 90 % of them are.
     pub p90: Quantile,
-    /// The share of blocks that is released at ages of each bucket. What lacks to 1 lives longer, or nobody knows.
-    pub buckets: Vec<Bucket>,
+    /// The share of blocks that live longer than 1 µs, 10 µs, … 100 s.
+    pub survival: Vec<Survivors>,
 }
 
-/// Blocks released at ages from `from_ns` to below `to_ns`.
+/// The share of blocks that live longer than an age.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bucket {
-    /// Lower end.
-    pub from_ns: u64,
-    /// Upper end.
-    pub to_ns: u64,
-    /// Share of the site's blocks.
+pub struct Survivors {
+    /// The age, nanoseconds.
+    pub age_ns: u64,
+    /// The share.
     pub share: f64,
+    /// Its 95 % interval.
+    pub interval: Interval,
 }
 
 /// Lifetimes of the blocks of each site, most bytes in use first, and which sites grow. Costs sorting the samples.
@@ -91,7 +91,7 @@ fn lifetimes(name: NameIndex, blocks: &[(NameIndex, Followed<'_>)], in_use: Amou
         oldest_ns: open.map(|(_, block)| block.age_ns(end_ns)).max(),
         median: survival.quantile(0.5),
         p90: survival.quantile(0.9),
-        buckets: buckets(&survival),
+        survival: survivors(&survival),
     }
 }
 
@@ -105,13 +105,11 @@ fn growth(source: &Source<'_>, blocks: &[(NameIndex, Followed<'_>)], end_ns: u64
     Growth::new(kept, end_ns, mean)
 }
 
-fn buckets(survival: &Survival) -> Vec<Bucket> {
-    let ends = (0..BUCKETS).map(|power| FIRST_BUCKET_NS * 10u64.pow(power));
-    let mut from = (0, 1.0);
-    let buckets = ends.map(|to_ns| {
-        // Alive at the end of the bucket: those not released before it.
-        let (from_ns, alive) = std::mem::replace(&mut from, (to_ns, survival.at(to_ns - 1)));
-        Bucket { from_ns, to_ns, share: alive - from.1 }
+fn survivors(survival: &Survival) -> Vec<Survivors> {
+    let ages = (0..AGES).map(|power| FIRST_AGE_NS * 10u64.pow(power));
+    let survivors = ages.map(|age_ns| {
+        let (share, interval) = survival.within(age_ns);
+        Survivors { age_ns, share, interval }
     });
-    buckets.collect()
+    survivors.collect()
 }

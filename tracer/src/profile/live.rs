@@ -6,7 +6,7 @@ use super::peak;
 use super::snapshots::Snapshots;
 use super::suspects::Suspects;
 use super::view::{Options, View};
-use crate::estimate::{Calibration, Interval, Measure};
+use crate::estimate::{Calibration, Exact, Interval, Measure};
 use crate::recording::{Block, Recording, Sample};
 
 /// See the module. Amounts are estimates of blocks made while recording; of those made before nothing is known.
@@ -24,6 +24,8 @@ pub struct LiveHeap {
     pub suspects: Suspects,
     /// What was in use from time to time.
     pub snapshots: Snapshots,
+    /// Calls that were counted, but of whose function or size no sample was followed: in no view.
+    pub not_followed: Exact,
 }
 
 /// An amount with its 95 % intervals.
@@ -90,14 +92,6 @@ pub fn followed(recording: &Recording) -> impl Iterator<Item = Followed<'_>> {
     samples.filter_map(|(index, sample)| Some(Followed { index, sample, block: sample.block? }))
 }
 
-/// The share of blocks that were followed, of those that had to be. A block whose address was not learnt never came to be, or
-/// its call had not returned: it need not be.
-pub fn followed_share(recording: &Recording) -> f64 {
-    let missed = recording.about.live.as_ref().map_or(0, |live| live.not_followed);
-    let followed = followed(recording).count();
-    if followed == 0 { 1.0 } else { followed as f64 / (followed as f64 + missed as f64) }
-}
-
 /// Whether a block was in use at a time.
 pub fn in_use_at(sample: &Sample, time_ns: u64) -> bool {
     sample.block.is_some_and(|block| sample.time_ns <= time_ns && block.released_ns.is_none_or(|at| at > time_ns))
@@ -105,12 +99,10 @@ pub fn in_use_at(sample: &Sample, time_ns: u64) -> bool {
 
 /// A recording that followed releases, and its weights.
 pub struct Source<'a> {
-    /// The recording.
+    /// The samples that were followed: [`crate::estimate::followed`].
     pub recording: &'a Recording,
-    /// Weights of all samples.
+    /// Their weights.
     pub calibration: &'a Calibration,
-    /// See [`followed_share`].
-    pub share: f64,
     /// The site of each stack.
     pub sites: &'a [Option<NameIndex>],
     /// How many names there are.
@@ -120,13 +112,12 @@ pub struct Source<'a> {
 impl Source<'_> {
     /// Weights of the samples of a view.
     pub fn select(&self, keep: impl Fn(&Sample) -> bool) -> Calibration {
-        let key = |_, sample: &Sample| keep(sample).then_some(sample.stack);
-        self.calibration.select(self.recording, self.share, key)
+        self.calibration.select(self.recording, |_, sample| keep(sample).then_some(sample.stack))
     }
 
-    /// Bytes that a followed block stands for.
+    /// Bytes that a block stands for.
     pub fn bytes(&self, sample: &Sample) -> f64 {
-        self.calibration.weight(&self.recording.about, sample).0 / self.share
+        self.calibration.weight(&self.recording.about, sample).0
     }
 
     /// The site of a sample.
@@ -145,8 +136,8 @@ impl Source<'_> {
 }
 
 impl LiveHeap {
-    /// Looks at the blocks of a recording. Returns the weights of the samples of the view too.
-    pub fn new(source: &Source<'_>, view: View, options: &Options) -> (Self, Calibration) {
+    /// Looks at the blocks of a recording. Returns the weights of the samples of the view too, unless these are all.
+    pub fn new(source: &Source<'_>, view: View, options: &Options) -> (Self, Option<Calibration>) {
         let end_ns = source.recording.about.duration_ns;
         let in_use = source.select(|sample| sample.block.is_some_and(|block| block.released_ns.is_none()));
         let (time_ns, peak) = peak::find(source);
@@ -165,12 +156,13 @@ impl LiveHeap {
             snapshots: Snapshots::new(source, &sites, options.snapshot_every_ns),
             sites,
             suspects,
+            not_followed: source.calibration.unattributed(),
         };
         let calibration = match view {
-            View::Allocated => source.calibration.clone(),
-            View::InUse => in_use,
-            View::Peak => peak,
-            View::Temporary => temporary,
+            View::Allocated => None,
+            View::InUse => Some(in_use),
+            View::Peak => Some(peak),
+            View::Temporary => Some(temporary),
         };
         (live, calibration)
     }
@@ -183,3 +175,6 @@ fn is_temporary(sample: &Sample, within_ns: u64) -> bool {
         age.is_some_and(|age| age < within_ns) && block.released_by == sample.thread
     })
 }
+
+#[cfg(test)]
+mod tests;

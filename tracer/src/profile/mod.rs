@@ -14,8 +14,10 @@ pub mod tables;
 pub mod tree;
 pub mod view;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::estimate::followed::followed;
 use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
 use crate::recording::Recording;
 pub use live::LiveHeap;
@@ -73,14 +75,16 @@ impl Profile {
         let site_of = tables::sites(&paths, &names);
         let (mut live, mut calibration) = (None, allocated.clone());
         if recording.about.live.is_some() {
-            let (sites, names) = (&site_of[..], names.len());
-            let share = live::followed_share(recording);
-            let source = live::Source { recording, calibration: &allocated, share, sites, names };
+            let followed = followed(recording);
+            let weights = match &followed {
+                Cow::Borrowed(_) => allocated.clone(),
+                Cow::Owned(followed) => Arc::new(Calibration::new(followed)),
+            };
+            let source =
+                live::Source { recording: &followed, calibration: &weights, sites: &site_of, names: names.len() };
             let (heap, selected) = LiveHeap::new(&source, view, options);
             live = Some(heap);
-            if view != View::Allocated {
-                calibration = Arc::new(selected);
-            }
+            calibration = selected.map_or(calibration, Arc::new);
         }
         let tree = Tree::new(&paths, &names, &calibration);
         let (sites, functions) = tables::build(&site_of, &paths, &names, &calibration);

@@ -17,12 +17,12 @@ pub fn find(source: &Source<'_>) -> (u64, Calibration) {
     let Lots { first, second } = Lots::new(source.recording);
     let time_ns = highest(&first).unwrap_or(source.recording.about.duration_ns);
     let all = Calibration::new(&second);
-    let in_use = all.select(&second, source.share, |_, sample| in_use_at(sample, time_ns).then_some(sample.stack));
+    let in_use = all.select(&second, |_, sample| in_use_at(sample, time_ns).then_some(sample.stack));
     (time_ns, in_use)
 }
 
 /// When most bytes were in use, as far as these samples know.
-fn highest(recording: &Recording) -> Option<u64> {
+pub(super) fn highest(recording: &Recording) -> Option<u64> {
     let calibration = Calibration::new(recording);
     let mut changes: Vec<(u64, f64)> = Vec::new();
     for followed in followed(recording) {

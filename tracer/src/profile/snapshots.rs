@@ -30,9 +30,8 @@ impl Snapshots {
         let every_ns = every_ns.unwrap_or_else(|| nice(end_ns)).max(end_ns.div_ceil(MOST)).max(1);
         let mut times_ns: Vec<u64> = (1..).map_while(|i| every_ns.checked_mul(i)).take_while(|&t| t < end_ns).collect();
         times_ns.push(end_ns);
-        let alive = source
-            .calibration
-            .select(source.recording, source.share, |index, sample| sample.block.is_some().then_some(index));
+        let alive =
+            source.calibration.select(source.recording, |index, sample| sample.block.is_some().then_some(index));
         let shown: Vec<NameIndex> =
             sites.iter().filter(|site| site.in_use.measure.samples > 0).take(SITES).map(|site| site.name).collect();
         let place = |sample: &Sample| {

@@ -37,44 +37,39 @@ impl Suspects {
         Self { sites }
     }
 
-    /// How many have this verdict, whatever the reason.
-    pub fn count(&self, verdict: &str) -> usize {
-        self.sites.iter().filter(|suspect| suspect.verdict.name() == verdict).count()
-    }
-}
-
-impl Verdict {
-    /// Its name in text and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Growing => "growing",
-            Self::Steady => "steady",
-            Self::Unknown(_) => "unknown",
-        }
+    /// How many grow, may grow, and are steady.
+    pub fn counts(&self) -> [usize; 3] {
+        let count = |is: fn(Verdict) -> bool| self.sites.iter().filter(|suspect| is(suspect.verdict)).count();
+        [
+            count(|verdict| verdict == Verdict::Growing),
+            count(|verdict| matches!(verdict, Verdict::Unknown(_))),
+            count(|verdict| verdict == Verdict::Steady),
+        ]
     }
 }
 
 impl Suspect {
     /// What speaks for the verdict, for people.
     pub fn evidence(&self) -> String {
-        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         let Growth { blocks, significance, stay, share, .. } = self.growth;
         match self.verdict {
             Verdict::Growing => format!(
-                "most of its blocks are released, these are not: {blocks} sampled ones more than half an eighth of the recording old, \
-                 {significance:.1} standard errors, at least {} of them would outlive another half of it",
-                percent(stay)
+                "{blocks} sampled blocks came to stay in the second half ({significance:.1} standard errors); most others are \
+                 released, of these at least {:.0} % stay",
+                100.0 * stay
             ),
             Verdict::Steady => {
                 format!("at most {:.1} % of what it allocates or has in use can be growth", 100.0 * share)
             }
             Verdict::Unknown(reason) => match reason {
                 Reason::TooShort => "recorded for less than 5 s".into(),
-                Reason::LongLived => "most of its blocks live longer than the recording".into(),
-                Reason::StillReleased => "its old blocks are still being released".into(),
-                Reason::Slowing => "its growth slowed down or came in one go".into(),
-                Reason::ByChance => format!("{significance:.1} standard errors: not beyond chance among so many sites"),
-                Reason::Uncertain => "too few samples, or its bytes in use go up and down".into(),
+                Reason::LongLived => "most of its blocks live longer than the recording: record longer".into(),
+                Reason::StillReleased => "its old blocks are still being released: record longer".into(),
+                Reason::Slowing => "its growth slowed down, or came in one go".into(),
+                Reason::ByChance => {
+                    format!("{significance:.1} standard errors, which among so many sites may be chance")
+                }
+                Reason::Uncertain => "too few samples, or what it has in use goes up and down".into(),
             },
         }
     }

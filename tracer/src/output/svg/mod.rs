@@ -13,8 +13,8 @@ use std::io::{self, BufWriter, Write};
 use inferno::flamegraph::color::{BasicPalette, Color, Palette, PaletteMap};
 use inferno::flamegraph::{self, TextTruncateDirection};
 
-use crate::profile::Profile;
 use crate::profile::name::{NameKind, printable};
+use crate::profile::{Profile, View};
 use crate::recording::Recording;
 use layout::Layout;
 use tooltips::Tooltips;
@@ -39,7 +39,7 @@ impl Default for Options {
 pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &mut dyn Write) -> io::Result<()> {
     let layout = Layout::new(profile);
     if layout.width == 0 {
-        return write_empty(recording, out);
+        return write_empty(recording, profile, out);
     }
     let mut palette = PaletteMap::default();
     for name in 0..profile.names.len() as u32 {
@@ -51,7 +51,7 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
     drawing.colors = Palette::Basic(BasicPalette::Mem);
     drawing.deterministic = true;
     drawing.palette_map = Some(&mut palette);
-    drawing.title = heading::title(recording);
+    drawing.title = heading::title(recording, profile);
     drawing.subtitle = Some(heading::subtitle(recording, profile));
     drawing.count_name = "bytes".into();
     drawing.text_truncate_direction = TextTruncateDirection::Right;
@@ -69,9 +69,12 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
 }
 
 /// A picture of nothing: what inferno makes of no lines is an error.
-fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
-    let (title, name) = (heading::title(recording), printable(&recording.about.process.name));
-    let text = format!("{name} allocated nothing while it was recorded.");
+fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    let (title, name) = (heading::title(recording, profile), printable(&recording.about.process.name));
+    let text = match profile.view {
+        View::Allocated => format!("{name} allocated nothing while it was recorded."),
+        view => format!("{name} has no sampled block in the view {view}."),
+    };
     writeln!(
         out,
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\
