@@ -39,7 +39,7 @@ fn compare(recording: &Recording, view: View, value: &str, arguments: &[&str]) {
     let all = ["-top", "-unit=B", "-nodefraction=0", "-nodecount=100000"];
     let Some(text) = go_tool_pprof(recording, &[&all, arguments].concat()) else { return };
     let options = Options { view: Some(view), ..Options::default() };
-    let profile = Profile::with_options(recording, &options).unwrap();
+    let profile = Profile::with_options(recording, &options);
     assert!(text.contains(&format!("Type: {value}")), "{text}");
     // Lines such as `50000000B 52.4% 52.4%  50000000B 52.4%  malloc (inline)`: flat, flat %, sum %, cum, cum %, name.
     let mut cumulative = HashMap::new();

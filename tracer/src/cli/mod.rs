@@ -2,12 +2,16 @@
 
 pub mod doctor;
 pub mod failure;
+mod functions;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
+mod recorded;
+mod regions;
 pub mod render;
 mod scope;
+mod show;
 mod stages;
 mod view;
 
@@ -70,7 +74,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()),
+            Verb::Render(args) => render::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }

@@ -7,15 +7,20 @@
 //! samples    number of samples; interval_min, interval_max: bytes between them (0: every call is sampled)
 //! exact      {calls, bytes} counted on every call, or null where nothing was counted
 //! unattributed  {calls, bytes} of `exact` that no sample speaks for
-//! view       the blocks that total, sites, functions and tree are about: "allocated"; where releases were followed also
-//!            "in-use" at the end, in use at the "peak", "temporary"
+//! view       the blocks that total, regions, sites, functions, parts and tree are about: "allocated"; where releases were
+//!            followed also "in-use" at the end, in use at the "peak", "temporary"
 //! total      everything in the view, as a measure
+//! regions    the parts that rules divide it into, most bytes first, then "other", which no rule matches; null without
+//!            rules: {region, ...measure, bytes_per_second, objects_per_second, mean_size}; the first two as
+//!            {value, low, high}, null in views of a moment (in-use, peak); mean_size in bytes, null where there is no object
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
 //! live       what became of the blocks, where releases were followed, else null: see below
+//! split      "process" or "thread" where these are told apart, else absent
+//! parts      processes or threads, most bytes first: {part, ...measure}; absent without split
 //! names      names of the tree's frames
 //! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
-//!            both are null for the root; kind is "function", "truncated" or "unattributed"
+//!            both are null for the root; kind is "function", "truncated" or "unattributed", with split also "part"
 //! ```
 //!
 //! Where releases were followed, `live` has
@@ -51,6 +56,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::estimate::{Interval, Measure};
 use crate::profile::name::NameKind;
+use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
 use crate::recording::{About, Recording};
 
@@ -73,9 +79,12 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
         view: profile.view.name(),
         total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
+        regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
         live: profile.live.as_ref().map(|heap| live::Live::new(recording, profile, heap)),
+        split: profile.split.map(|split| split.to_string()),
+        parts: profile.split.map(|_| Parts(profile)),
         names: Names(profile),
         tree: Nodes { profile, kept: &kept },
     };
@@ -112,9 +121,14 @@ struct Document<'a> {
     unattributed: Counted,
     view: &'static str,
     total: Shown,
+    regions: Option<Vec<RegionLine<'a>>>,
     sites: Rows<'a>,
     functions: Rows<'a>,
     live: Option<live::Live<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Parts<'a>>,
     names: Names<'a>,
     tree: Nodes<'a>,
 }
@@ -165,6 +179,43 @@ impl Shown {
     }
 }
 
+/// A region and its rates.
+#[derive(Serialize)]
+struct RegionLine<'a> {
+    region: &'a str,
+    #[serde(flatten)]
+    measure: Shown,
+    bytes_per_second: Option<Rate>,
+    objects_per_second: Option<Rate>,
+    mean_size: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
+    let rate = |value: f64, interval: Interval| {
+        let Interval { low, high } = interval.per(recording.seconds());
+        Rate { value: value / recording.seconds(), low, high }
+    };
+    let line = |row: &RegionRow| {
+        let total = &row.total;
+        let (bytes, objects) = (total.bytes.value, total.objects.value);
+        RegionLine {
+            region: regions.name(row.region),
+            measure: Shown::new(profile, total, false),
+            bytes_per_second: profile.view.has_rate().then(|| rate(bytes, profile.bytes_interval(total))),
+            objects_per_second: profile.view.has_rate().then(|| rate(objects, profile.objects_interval(total))),
+            mean_size: (objects > 0.0).then(|| bytes / objects),
+        }
+    };
+    regions.rows.iter().map(line).collect()
+}
+
 struct Rows<'a> {
     profile: &'a Profile,
     rows: &'a [Row],
@@ -182,6 +233,26 @@ impl Serialize for Rows<'_> {
             function: self.profile.names.text(row.name),
             measure: Shown::new(self.profile, &row.total, false),
         }))
+    }
+}
+
+struct Parts<'a>(&'a Profile);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            part: &'a str,
+            #[serde(flatten)]
+            measure: Shown,
+        }
+        let Self(profile) = self;
+        serializer.collect_seq(
+            profile.parts.iter().map(|row| Line {
+                part: profile.names.text(row.name),
+                measure: Shown::new(profile, &row.total, false),
+            }),
+        )
     }
 }
 
@@ -230,6 +301,7 @@ impl Serialize for TreeNode<'_> {
                 None | Some(NameKind::Function) => "function",
                 Some(NameKind::Truncated) => "truncated",
                 Some(NameKind::Unattributed) => "unattributed",
+                Some(NameKind::Part) => "part",
             },
         )?;
         map.serialize_entry("samples", &shown.samples)?;

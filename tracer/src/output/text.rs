@@ -23,6 +23,10 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     totals(recording, profile, out)?;
     stacks(recording, out)?;
     losses(recording, out)?;
+    if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
+        table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
+    }
+    super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
         let of = match profile.view {
             View::Allocated => "Allocation sites",
@@ -31,7 +35,7 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
             View::Temporary => "Sites of temporary blocks",
         };
         let title = format!("{of}: nearest caller outside allocator and standard library");
-        table(&title, profile, &profile.sites, out)?;
+        table(&title, "site", profile, &profile.sites, out)?;
     }
     if let Some(heap) = &profile.live {
         live::tables(profile, heap, out)?;
@@ -58,7 +62,7 @@ fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
     let allocated = &profile.allocated;
     match allocated.exact() {
         Some(exact) => {
-            let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
+            let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
         }
@@ -134,10 +138,10 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
-    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", "objects", "mean size")?;
+    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
     for row in rows.iter().take(shown) {
         let total = &row.total;
         writeln!(

@@ -97,16 +97,7 @@ pub fn multi_link(kind: LinkKind) -> Tried {
 
 /// All of tracer's own programs: they load, and their tracepoints attach.
 pub fn own_programs() -> Tried {
-    let settings = Settings {
-        interval: 1,
-        max_frames: 1,
-        enabled: 0,
-        wakeup_bytes: u64::from(RING_BYTES),
-        follow_children: 0,
-        launched: 0,
-        padding: 0,
-        return_probes: ReturnProbeOffsets::default(),
-    };
+    let settings = Settings { interval: 1, max_frames: 1, wakeup_bytes: u64::from(RING_BYTES), ..Settings::default() };
     Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;
     Ok(())
 }

@@ -5,9 +5,12 @@ use super::name::NameIndex;
 use super::peak;
 use super::snapshots::Snapshots;
 use super::suspects::Suspects;
-use super::view::{Options, View};
+use super::{Options, View};
 use crate::estimate::{Calibration, Exact, Interval, Measure};
 use crate::recording::{Block, Recording, Sample};
+
+/// How long a temporary block lives at most, unless something else is asked for.
+const TEMPORARY_NS: u64 = 1_000_000;
 
 /// See the module. Amounts are estimates of blocks made while recording; of those made before nothing is known.
 #[derive(Clone, Debug)]
@@ -141,7 +144,7 @@ impl LiveHeap {
         let end_ns = source.recording.about.duration_ns;
         let in_use = source.select(|sample| sample.block.is_some_and(|block| block.released_ns.is_none()));
         let (time_ns, peak) = peak::find(source);
-        let within_ns = options.temporary_ns;
+        let within_ns = options.temporary_ns.unwrap_or(TEMPORARY_NS);
         let temporary = source.select(|sample| is_temporary(sample, within_ns));
         let undecided = source.select(|sample| {
             let open = sample.block.is_some_and(|block| block.released_ns.is_none());

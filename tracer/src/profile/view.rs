@@ -21,6 +21,11 @@ impl View {
     /// All views.
     pub const ALL: [Self; 4] = [Self::Allocated, Self::InUse, Self::Peak, Self::Temporary];
 
+    /// Whether it shows what happened in the course of the recording, so that there is a rate of it; else it is of one moment.
+    pub fn has_rate(self) -> bool {
+        matches!(self, Self::Allocated | Self::Temporary)
+    }
+
     /// Its name on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -48,28 +53,6 @@ impl FromStr for View {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|view| view.name() == text).ok_or(NoSuchView)
-    }
-}
-
-/// What is to be made of a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// What the picture shows; by default blocks in use where releases were followed, else those allocated.
-    pub view: Option<View>,
-    /// A block that its thread released within this time is temporary; nanoseconds.
-    pub temporary_ns: u64,
-    /// Time between snapshots of what was in use, nanoseconds; by default such that there are 20 to 50.
-    pub snapshot_every_ns: Option<u64>,
-}
-
-impl Options {
-    /// The longest life of a temporary block, nanoseconds.
-    pub const TEMPORARY_NS: u64 = 1_000_000;
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { view: None, temporary_ns: Self::TEMPORARY_NS, snapshot_every_ns: None }
     }
 }
 

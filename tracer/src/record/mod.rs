@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod attached;
+mod by_hand;
 pub mod child;
 pub mod decode;
 pub mod discover;
@@ -14,5 +15,6 @@ pub mod processes;
 pub mod raw;
 pub mod request;
 pub mod samples;
+pub mod search;
 pub mod session;
 pub mod stacks;

@@ -4,6 +4,7 @@ use std::{
     io,
     num::NonZeroU32,
     os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,14 +12,15 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{Loss, ReturnProbeOffsets, Settings},
+    settings::{Loss, Settings},
 };
 
 use super::{
     attached::{Attached, Scope},
+    by_hand::ByHand,
     child::Child,
     decode::{Record, decode},
-    discover::{Probed, discover},
+    discover::{DiscoverError, Probed, Wanted, discover},
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
@@ -44,6 +46,8 @@ pub struct Session {
     pub(super) programs: Programs,
     pub(super) attached: Attached,
     pub(super) processes: Processes,
+    wanted: Arc<Wanted>,
+    by_hand: ByHand,
     late: Late,
     pub(super) settings: Settings,
     /// The program that tracer started.
@@ -83,6 +87,9 @@ impl Session {
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
         let control = IntervalControl::new(request.interval, request.duration);
+        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
+        let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+        let types = KernelTypes::parse(&blob);
         let settings = Settings {
             interval: control.interval(),
             max_frames: request.max_frames,
@@ -90,8 +97,9 @@ impl Session {
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: u32::from(request.children),
             launched: 0,
-            padding: 0,
-            return_probes: return_probe_offsets(),
+            tracer: std::process::id(),
+            return_probes: types.as_ref().and_then(KernelTypes::return_probes).unwrap_or_default(),
+            parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
         };
         let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let now = Instant::now();
@@ -99,6 +107,8 @@ impl Session {
             programs,
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
+            wanted: Arc::default(),
+            by_hand: ByHand::default(),
             late: Late::default(),
             settings,
             child: None,
@@ -119,13 +129,22 @@ impl Session {
         })
     }
 
+    /// Says what to count, before anything is looked for.
+    #[must_use]
+    pub fn counting(self, wanted: Wanted) -> Self {
+        let wanted = Arc::new(wanted);
+        Self { late: Late::new(Arc::clone(&wanted)), wanted, ..self }
+    }
+
     /// Chooses the functions of a process to probe.
     ///
     /// # Errors
-    /// When its mappings cannot be read, or nothing in it is known to allocate.
+    /// When its mappings cannot be read, nothing in it is known to allocate, or what the user names cannot be probed.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         let scan = self.processes.scan(target.pid)?;
-        Ok(discover(self.processes.modules(), &scan)?.probed)
+        let found = discover(self.processes.modules(), target.pid, &scan, &self.wanted);
+        self.by_hand.note(&found);
+        Ok(found.usable()?)
     }
 
     /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
@@ -155,8 +174,12 @@ impl Session {
     /// Begins to count and sample.
     ///
     /// # Errors
-    /// [`SessionError::Map`].
+    /// [`SessionError::Map`]; [`SessionError::Discover`] when no process has a function that the user names. A program that
+    /// tracer started may yet run another one.
     pub fn begin(&mut self) -> Result<(), SessionError> {
+        if let (None, Some(missed)) = (&self.child, self.by_hand.missed(&self.wanted).next()) {
+            return Err(DiscoverError::from(missed.clone()).into());
+        }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         self.observed = self.start;
         self.settings.enabled = 1;
@@ -266,6 +289,8 @@ impl Session {
             ..Losses::default()
         };
         let modules = self.processes.finish(&mut losses);
+        let mut notes = self.late.finish();
+        notes.extend(self.by_hand.notes(&self.wanted, self.attached.points()));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
@@ -275,7 +300,7 @@ impl Session {
             points: self.attached.into_points(),
             counters,
             losses,
-            notes: self.late.finish(),
+            notes,
             started: self.started,
             start_ns: self.start_ns,
             duration,
@@ -286,9 +311,12 @@ impl Session {
     /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
     fn attach_late(&mut self, outcome: Outcome) {
         let Outcome { arrival, found } = outcome;
-        let Ok(found) = found else { return self.late.note_none(&arrival) };
+        self.by_hand.note(&found);
+        if found.plan.is_err() {
+            return self.late.note_none(&arrival);
+        }
         let scope = self.scope(arrival.process);
-        for of_module in found.chunk_by(|a, b| a.module == b.module) {
+        for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
             let Some(first) = of_module.first() else { continue };
             let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, scope);
             let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
@@ -371,14 +399,6 @@ fn leaf(point: &Probed) -> Frame {
 fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
     unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
-}
-
-/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
-fn return_probe_offsets() -> ReturnProbeOffsets {
-    std::fs::read("/sys/kernel/btf/vmlinux")
-        .ok()
-        .and_then(|blob| KernelTypes::parse(&blob)?.return_probes())
-        .unwrap_or_default()
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.

@@ -10,16 +10,8 @@ use crate::recording::alone;
 const BUDGET: u64 = 50_000;
 
 fn load(calibration: &[&'static str]) -> Programs {
-    let settings = Settings {
-        interval: 1 << 19,
-        max_frames: 128,
-        enabled: 0,
-        wakeup_bytes: 1 << 20,
-        follow_children: 0,
-        launched: 0,
-        padding: 0,
-        return_probes: Default::default(),
-    };
+    let settings =
+        Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, ..Settings::default() };
     let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
     loaded.unwrap_or_else(|error| panic!("{error}"))
 }

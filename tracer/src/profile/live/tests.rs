@@ -129,7 +129,7 @@ fn in_use(recording: &Recording) -> (Calibration, Vec<Measure>) {
 }
 
 fn with_view(recording: &Recording, view: View) -> Profile {
-    Profile::with_options(recording, &Options { view: Some(view), ..Options::default() }).unwrap()
+    Profile::with_options(recording, &Options { view: Some(view), ..Options::default() })
 }
 
 fn row<'a>(profile: &'a Profile, rows: &'a [Row], name: &str) -> Measure {
@@ -317,7 +317,8 @@ fn a_view_needs_releases() {
     assert!(Profile::new(&recording).live.is_none());
     for view in [View::InUse, View::Peak, View::Temporary] {
         let options = Options { view: Some(view), ..Options::default() };
-        assert_eq!(Profile::with_options(&recording, &options).unwrap_err(), NotFollowed(view));
+        assert_eq!(options.view_of(&recording), Err(NotFollowed(view)));
+        assert_eq!(Profile::with_options(&recording, &options).view, View::Allocated);
     }
     assert_eq!(with_view(&recording, View::Allocated).view, View::Allocated);
     assert_eq!(Profile::new(&program::live()).view, View::InUse);
@@ -345,8 +346,9 @@ fn views_are_parts_of_what_was_allocated() {
 #[test]
 fn temporary_blocks_are_those_that_their_thread_released() {
     let profile = |temporary_ns| {
+        let temporary_ns = Some(temporary_ns);
         let options = Options { view: Some(View::Temporary), temporary_ns, ..Options::default() };
-        Profile::with_options(&program::live(), &options).unwrap()
+        Profile::with_options(&program::live(), &options)
     };
     let names = |profile: &Profile| -> Vec<String> {
         profile.sites.iter().map(|row| profile.names.text(row.name).to_owned()).collect()
@@ -371,8 +373,8 @@ fn any_times_will_do() {
     for duration in [0, 1, SECOND, u64::MAX] {
         recording.about.duration_ns = duration;
         for every in [None, Some(1), Some(u64::MAX)] {
-            let options = Options { view: None, temporary_ns: u64::MAX, snapshot_every_ns: every };
-            let heap = Profile::with_options(&recording, &options).unwrap().live.unwrap();
+            let options = Options { temporary_ns: Some(u64::MAX), snapshot_every_ns: every, ..Options::default() };
+            let heap = Profile::with_options(&recording, &options).live.unwrap();
             assert!(heap.snapshots.times_ns.len() <= 1000);
         }
     }
