@@ -13,6 +13,7 @@ pub mod render;
 mod scope;
 mod show;
 mod stages;
+mod view;
 
 use std::ffi::OsString;
 

@@ -10,6 +10,7 @@ use crate::{
     cli::{functions::Functions, scope::Scope, show},
     output::{self, Destination, Format},
     probe::live::LiveOptions,
+    profile::View,
     record::{interval::IntervalSetting, request::Request},
 };
 
@@ -116,7 +117,11 @@ impl Args {
             table_bytes: unwind_memory,
         };
         let functions = functions.wanted()?;
-        Ok(Settings { scope, functions, request, outputs, show: show.resolve()?, force, quiet, verbose })
+        let show = show.resolve()?;
+        if let Some(view) = show.view.filter(|view| *view != View::Allocated) {
+            bail!("the view {view} is of blocks whose release is followed: add --live, or leave --view out");
+        }
+        Ok(Settings { scope, functions, request, outputs, show, force, quiet, verbose })
     }
 }
 
