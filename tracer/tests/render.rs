@@ -93,6 +93,35 @@ fn mistakes_are_named_with_what_to_do() {
 }
 
 #[test]
+fn regions_are_shown_or_refused_with_the_rule() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("regions.toml", "[[region]]\nname = \"net\"\nfunction = '^game::net::'\n");
+    write("bad.toml", "[[region]]\nname = \"net\"\nfunction = '('\n");
+    let arguments = "render x.pb.gz --region ai=^game::ai:: --regions regions.toml --regions builtin:serde";
+    let output =
+        tracer(folder.path()).args(arguments.split(' ')).args(["-o", "a.svg", "-o", "a.json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let json = fs::read_to_string(folder.path().join("a.json")).unwrap();
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    for region in ["ai", "net", "serde", "other"] {
+        assert!(json.contains(&format!("{{\"region\":\"{region}\",\"samples\":")), "{region}");
+        assert!(svg.contains(&format!(">{region}: ")), "{region}");
+    }
+    for (arguments, message) in [
+        ("--region ai", "--region ai: a region is NAME=PATTERN"),
+        ("--regions bad.toml", "bad.toml, line 3: region `net`: function pattern `(` is no regular expression"),
+        ("--regions none.toml", "cannot read the rules none.toml: No such file"),
+        ("--regions builtin:x", "--regions builtin:x: there is no set `x` of rules; there are collections, libstdc++"),
+    ] {
+        let arguments = format!("render x.pb.gz -o b.svg {arguments}");
+        let output = tracer(folder.path()).args(arguments.split(' ')).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(message), "{arguments}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn with_sudo_files_belong_to_the_caller() {
     let folder = folder();
     if fs::metadata(&folder).unwrap().uid() != 0 {

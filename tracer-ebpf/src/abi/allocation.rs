@@ -85,7 +85,8 @@ pub const fn counted_size(size: u64) -> u64 {
 /// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.
 ///
 /// Bits, low to high: function slot (8), [`SizeFrom`] (4), [`Delegates`] (4), stack displacement in 8-byte words (8), whether
-/// the caller's frame pointer was saved (1).
+/// the caller's frame pointer was saved (1), argument with the block that is given back plus 1 (3), whether the new block is
+/// stored behind the first argument (1), whether the function's end is seen at its exits (1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
@@ -101,6 +102,42 @@ impl Cookie {
     #[must_use]
     pub const fn with_saved_frame_pointer(self, saved: bool) -> Self {
         Self(self.0 | (saved as u64) << 24)
+    }
+
+    /// Says that the call gives back the block in this argument (0 to 3): what releases and resizes.
+    #[must_use]
+    pub const fn with_given_back(self, argument: u8) -> Self {
+        Self(self.0 | ((argument as u64 & 3) + 1) << 25)
+    }
+
+    /// Says that the new block's address is stored behind the first argument, and that 0 is returned on success.
+    #[must_use]
+    pub const fn with_stored_block(self) -> Self {
+        Self(self.0 | 1 << 28)
+    }
+
+    /// Says that probes at the function's exits see it end.
+    #[must_use]
+    pub const fn with_exits(self) -> Self {
+        Self(self.0 | 1 << 29)
+    }
+
+    /// Index of the argument with the block that is given back, plus 1; 0 for none.
+    #[inline(always)]
+    pub const fn given_back(self) -> u8 {
+        (self.0 >> 25 & 7) as u8
+    }
+
+    /// See [`Cookie::with_stored_block`].
+    #[inline(always)]
+    pub const fn has_stored_block(self) -> bool {
+        self.0 >> 28 & 1 != 0
+    }
+
+    /// See [`Cookie::with_exits`].
+    #[inline(always)]
+    pub const fn has_exits(self) -> bool {
+        self.0 >> 29 & 1 != 0
     }
 
     /// Index into the counters.
@@ -145,6 +182,17 @@ mod tests {
         assert!(!cookie.has_saved_frame_pointer());
         let saved = cookie.with_saved_frame_pointer(true);
         assert_eq!((saved.slot(), saved.displacement(), saved.has_saved_frame_pointer()), (255, 2040, true));
+        assert_eq!((saved.given_back(), saved.has_stored_block(), saved.has_exits()), (0, false, false));
+        for argument in 0..4 {
+            let resize = saved.with_given_back(argument);
+            assert_eq!(
+                (resize.given_back(), resize.has_stored_block(), resize.has_exits()),
+                (argument + 1, false, false)
+            );
+        }
+        let followed = cookie.with_stored_block().with_exits();
+        assert_eq!((followed.given_back(), followed.has_stored_block(), followed.has_exits()), (0, true, true));
+        assert!(!followed.has_saved_frame_pointer());
     }
 
     #[test]

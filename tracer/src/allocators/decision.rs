@@ -93,6 +93,8 @@ fn decide_one(
         }
         HandsOn::AnyPath => match look(Registers::default()) {
             Evidence::NoPath => unless_seen(Calls::NoneSeen),
+            // A block that is released twice in one call is released once; one that is missed never is.
+            Evidence::SomePath(to) if candidate.is_release() => unless_seen(Calls::Sometimes(to)),
             Evidence::SomePath(to) => Decision::Skip(SkipReason::HandsOn { to, all: false }),
             Evidence::EveryPath(to) => Decision::Skip(SkipReason::HandsOn { to, all: true }),
         },

@@ -57,6 +57,8 @@ pub struct Function {
     pub gives_back: Option<u8>,
     /// Calls that it does not serve itself.
     pub hands_on: HandsOn,
+    /// Whether an exception may leave it.
+    pub throws: bool,
 }
 
 /// A name in a symbol table.
@@ -128,6 +130,7 @@ pub const fn allocates(names: &'static [Name], size: SizeFrom) -> Function {
         block: BlockAt::Returned,
         gives_back: None,
         hands_on: HandsOn::EveryPath,
+        throws: false,
     }
 }
 
@@ -145,6 +148,7 @@ pub const fn releases(names: &'static [Name]) -> Function {
         block: BlockAt::Nowhere,
         gives_back: Some(0),
         hands_on: HandsOn::EveryPath,
+        throws: false,
     }
 }
 
@@ -157,6 +161,11 @@ impl Function {
     /// The new block is stored behind the first argument.
     pub const fn stored(self) -> Self {
         Self { block: BlockAt::StoredAtArgument0, ..self }
+    }
+
+    /// An exception leaves it where it fails.
+    pub const fn throws(self) -> Self {
+        Self { throws: true, ..self }
     }
 
     /// The old block is in this argument.

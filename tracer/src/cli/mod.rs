@@ -7,8 +7,11 @@ mod owner;
 mod privileges;
 mod progress;
 pub mod record;
+mod recorded;
+mod regions;
 pub mod render;
 mod scope;
+mod show;
 mod stages;
 
 use std::ffi::OsString;
@@ -18,7 +21,7 @@ use clap::{
     builder::{PathBufValueParser, TypedValueParser as _},
 };
 
-use crate::{output::Destination, profile::Split};
+use crate::output::Destination;
 
 /// The verb of a command line that begins with an option: `tracer --pid 1` is `tracer record --pid 1`.
 const DEFAULT_VERB: &str = "record";
@@ -70,7 +73,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()),
+            Verb::Render(args) => render::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }
@@ -93,24 +96,6 @@ fn with_default_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
 /// Understands an argument of `-o`; a wrong one is wrong usage.
 fn destination() -> impl clap::builder::TypedValueParser<Value = Destination> {
     PathBufValueParser::new().try_map(|path| Destination::parse(&path).map_err(|error| error.reason))
-}
-
-/// What `--split` tells apart.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum SplitBy {
-    /// A frame for each process
-    Process,
-    /// A frame for each thread
-    Thread,
-}
-
-impl From<SplitBy> for Split {
-    fn from(by: SplitBy) -> Self {
-        match by {
-            SplitBy::Process => Self::Process,
-            SplitBy::Thread => Self::Thread,
-        }
-    }
 }
 
 #[cfg(test)]

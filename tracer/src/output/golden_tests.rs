@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::{profile::Split, synthetic::program};
+use crate::{
+    profile::{Options, Split},
+    synthetic::program,
+};
 
 fn compare(name: &str, actual: &[u8]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
@@ -28,28 +31,41 @@ fn compare(name: &str, actual: &[u8]) {
     }
 }
 
-#[test]
-fn golden_files() {
-    let recording = program::recording();
-    let profile = Profile::new(&recording);
+fn check(name: &str, recording: &Recording) {
+    let profile = Profile::new(recording);
     let mut svg = Vec::new();
-    svg::write(&recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
-    compare("program.svg", &svg);
+    svg::write(recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
+    compare(&format!("{name}.svg"), &svg);
     for format in [Format::Folded, Format::Json] {
         let mut out = Vec::new();
-        format.write(&recording, &profile, &mut out).unwrap();
-        compare(&format!("program{}", format.ending()), &out);
+        format.write(recording, &profile, &mut out).unwrap();
+        compare(&format!("{name}{}", format.ending()), &out);
     }
     let files = ["game.svg", "game.pb.gz"].map(|name| Destination::parse(Path::new(name)).unwrap());
     let mut summary = Vec::new();
-    text::write(&recording, &profile, &files, &mut summary).unwrap();
-    compare("program.txt", &summary);
+    text::write(recording, &profile, &files, &mut summary).unwrap();
+    compare(&format!("{name}.txt"), &summary);
+}
+
+#[test]
+fn golden_files() {
+    check("program", &program::recording());
+}
+
+#[test]
+fn golden_files_of_windows() {
+    check("windows", &program::in_windows(1));
+}
+
+#[test]
+fn golden_files_of_lower_bounds() {
+    check("bounds", &program::in_windows(4));
 }
 
 #[test]
 fn golden_files_by_thread() {
     let recording = program::recording();
-    let profile = Profile::with_split(&recording, Some(Split::Thread));
+    let profile = Profile::with_options(&recording, &Options { split: Some(Split::Thread), ..Options::default() });
     let mut folded = Vec::new();
     folded::write(&profile, &mut folded).unwrap();
     compare("by-thread.folded", &folded);
@@ -78,4 +94,24 @@ fn golden_files_by_thread() {
     Format::Pprof.write(&recording, &profile, &mut split).unwrap();
     Format::Pprof.write(&recording, &Profile::new(&recording), &mut whole).unwrap();
     assert_eq!(split, whole);
+}
+
+#[test]
+fn golden_files_of_regions() {
+    let recording = program::recording();
+    let mut rules = crate::profile::Rules::default();
+    for rule in ["ai=^game::ai::", "world <1>=^game::World::", "net=^game::net::", "vendor=module:libvendor"] {
+        rules.add_option(rule).unwrap();
+    }
+    let profile = Profile::with_options(&recording, &Options { rules: rules.clone(), ..Default::default() });
+    let mut svg = Vec::new();
+    svg::write(&recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
+    compare("regions.svg", &svg);
+    let mut summary = Vec::new();
+    text::write(&recording, &profile, &[], &mut summary).unwrap();
+    compare("regions.txt", &summary);
+    let mut json = Vec::new();
+    json::write(&recording, &profile, &mut json).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    compare("regions.json", serde_json::to_string_pretty(&document["regions"]).unwrap().as_bytes());
 }

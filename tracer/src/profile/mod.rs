@@ -2,21 +2,33 @@
 //!
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
+pub mod difference;
 pub mod name;
 pub mod paths;
 pub mod plumbing;
+pub mod regions;
 pub mod split;
 pub mod tables;
 pub mod tree;
 
-use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
+use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::recording::Recording;
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
+pub use regions::{Regions, Rules};
 use split::Parts;
 pub use split::Split;
 pub use tables::Row;
 pub use tree::{Node, Tree};
+
+/// What to show of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What to tell apart below the root of the tree.
+    pub split: Option<Split>,
+    /// The parts that have names.
+    pub rules: Rules,
+}
 
 /// Everything that outputs show.
 #[derive(Clone, Debug)]
@@ -35,36 +47,40 @@ pub struct Profile {
     pub split: Option<Split>,
     /// The processes or threads told apart, most bytes first. With what is unattributed they add up to the total.
     pub parts: Vec<Row>,
+    /// The parts that rules divide it into; `None` without rules.
+    pub regions: Option<Regions>,
     /// The weights.
     pub calibration: Calibration,
 }
 
 impl Profile {
-    /// Builds all views of a recording.
+    /// Builds all views of a recording, without regions.
     pub fn new(recording: &Recording) -> Self {
-        Self::with_split(recording, None)
+        Self::with_options(recording, &Options::default())
     }
 
-    /// The same; with a `split`, each stack of the tree begins with a frame for its process or thread. Sites and functions are
-    /// the same with it and without.
-    pub fn with_split(recording: &Recording, split: Option<Split>) -> Self {
-        match split {
-            None => Self::of(recording, None, &[], &[]),
+    /// The same, as `options` ask. With a split, each stack of the tree begins with a frame for its process or thread; sites
+    /// and functions are the same with it and without.
+    pub fn with_options(recording: &Recording, options: &Options) -> Self {
+        match options.split {
+            None => Self::of(recording, options, &[], &[]),
             Some(split) => {
                 let Parts { recording, names, of_stack } = Parts::new(recording, split);
-                Self::of(&recording, Some(split), &names, &of_stack)
+                Self::of(&recording, options, &names, &of_stack)
             }
         }
     }
 
-    fn of(recording: &Recording, split: Option<Split>, parts: &[String], of_stack: &[u32]) -> Self {
+    fn of(recording: &Recording, options: &Options, parts: &[String], of_stack: &[u32]) -> Self {
         let calibration = Calibration::new(recording);
         let names = Names::new(recording, parts);
         let paths = Paths::new(recording, &names, of_stack);
         let tree = Tree::new(&paths, &names, &calibration);
-        let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
+        let (sites, functions) = tables::build(&paths, &names, &calibration);
         let parts = tables::parts(of_stack, &names, &calibration);
-        Self { names, tree, sites, functions, split, parts, calibration }
+        let rules = &options.rules;
+        let regions = (!rules.is_empty()).then(|| Regions::new(recording, rules, &names, &tree, &calibration));
+        Self { names, tree, sites, functions, split: options.split, parts, regions, calibration }
     }
 
     /// Everything, attributed or not.
@@ -77,13 +93,23 @@ impl Profile {
         self.calibration.exact()
     }
 
+    /// What can be said of everything: exact, estimated, or a lower bound.
+    pub fn totals(&self) -> Totals {
+        self.calibration.totals()
+    }
+
     /// The share of all bytes that a group has, in 0 ..= 1.
     pub fn share(&self, group: &Measure) -> f64 {
         let total = self.total().bytes.value;
         if total > 0.0 { group.bytes.value / total } else { 0.0 }
     }
 
-    /// 95 % interval of a group's bytes.
+    /// 95 % interval of that share.
+    pub fn share_interval(&self, group: &Measure) -> Interval {
+        self.calibration.share_interval(group)
+    }
+
+    /// 95 % interval of a group's bytes, see [`Calibration::bytes_interval`].
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         self.calibration.bytes_interval(group)
     }
@@ -92,12 +118,6 @@ impl Profile {
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         self.calibration.objects_interval(group)
     }
-}
-
-/// An exact count as a measure: an estimate without variance and without samples.
-fn exact_measure(exact: Exact) -> Measure {
-    let certain = |value: u64| Estimate { value: value as f64, variance: 0.0 };
-    Measure { samples: 0, bytes: certain(exact.bytes), objects: certain(exact.calls) }
 }
 
 #[cfg(test)]

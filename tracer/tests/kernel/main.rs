@@ -13,6 +13,7 @@ mod gdb;
 mod ground_truth;
 mod late_allocator;
 mod launch;
+mod live;
 mod load;
 mod mappings;
 mod matrix;
