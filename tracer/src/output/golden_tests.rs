@@ -31,22 +31,35 @@ fn compare(name: &str, actual: &[u8]) {
     }
 }
 
-#[test]
-fn golden_files() {
-    let recording = program::recording();
-    let profile = Profile::new(&recording);
+fn check(name: &str, recording: &Recording) {
+    let profile = Profile::new(recording);
     let mut svg = Vec::new();
-    svg::write(&recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
-    compare("program.svg", &svg);
+    svg::write(recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
+    compare(&format!("{name}.svg"), &svg);
     for format in [Format::Folded, Format::Json] {
         let mut out = Vec::new();
-        format.write(&recording, &profile, &mut out).unwrap();
-        compare(&format!("program{}", format.ending()), &out);
+        format.write(recording, &profile, &mut out).unwrap();
+        compare(&format!("{name}{}", format.ending()), &out);
     }
     let files = ["game.svg", "game.pb.gz"].map(|name| Destination::parse(Path::new(name)).unwrap());
     let mut summary = Vec::new();
-    text::write(&recording, &profile, &files, &mut summary).unwrap();
-    compare("program.txt", &summary);
+    text::write(recording, &profile, &files, &mut summary).unwrap();
+    compare(&format!("{name}.txt"), &summary);
+}
+
+#[test]
+fn golden_files() {
+    check("program", &program::recording());
+}
+
+#[test]
+fn golden_files_of_windows() {
+    check("windows", &program::in_windows(1));
+}
+
+#[test]
+fn golden_files_of_lower_bounds() {
+    check("bounds", &program::in_windows(4));
 }
 
 #[test]

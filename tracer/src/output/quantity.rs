@@ -17,6 +17,8 @@ const BYTES: &[Unit] = &[
 /// Up to here objects are written in full.
 const OBJECTS: &[Unit] = &[("", 1.0), (" M", 1e6), (" G", 1e9), (" T", 1e12)];
 
+const PERCENT: &[Unit] = &[(" %", 0.01)];
+
 /// Bytes with a unit: `12.3 MiB`.
 pub fn bytes(value: f64) -> String {
     let (unit, scale) = unit(BYTES, value);
@@ -87,6 +89,11 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// A share with its 95 % interval, in percent: `10.2 ± 0.8 %`.
+pub fn percent_within(share: f64, interval: Interval) -> String {
+    within(PERCENT, share, interval)
+}
+
 /// A length of time: `10.0 s`, `2 min 5 s`.
 pub fn duration(nanoseconds: u64) -> String {
     let seconds = nanoseconds as f64 / 1e9;
@@ -125,7 +132,7 @@ fn unit(units: &[Unit], value: f64) -> Unit {
 /// Three significant digits, but none behind the point of a base unit.
 fn decimals(scaled: f64, scale: f64) -> usize {
     match scaled {
-        _ if scale <= 1.0 => 0,
+        _ if scale == 1.0 => 0,
         s if s >= 99.95 => 0,
         s if s >= 9.995 => 1,
         _ => 2,
@@ -181,6 +188,8 @@ mod tests {
         assert_eq!(bytes_within(700.0, interval(700.0, 700.0)), "700 B");
         assert_eq!(objects_within(5012.4, interval(4712.0, 5313.0)), "5,012 ± 301");
         assert_eq!(objects_within(12.3e6, interval(11.1e6, 13.5e6)), "12.3 ± 1.2 M");
+        assert_eq!(percent_within(0.123_4, interval(0.115, 0.132)), "12.3 ± 0.9 %");
+        assert_eq!(percent_within(0.005, interval(0.001, 0.02)), "0.50 [0.10 to 2.00] %");
         assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0 [0 to 3,000] B");
     }
 }

@@ -11,7 +11,7 @@ pub mod split;
 pub mod tables;
 pub mod tree;
 
-use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
+use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::recording::Recording;
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
@@ -93,13 +93,23 @@ impl Profile {
         self.calibration.exact()
     }
 
+    /// What can be said of everything: exact, estimated, or a lower bound.
+    pub fn totals(&self) -> Totals {
+        self.calibration.totals()
+    }
+
     /// The share of all bytes that a group has, in 0 ..= 1.
     pub fn share(&self, group: &Measure) -> f64 {
         let total = self.total().bytes.value;
         if total > 0.0 { group.bytes.value / total } else { 0.0 }
     }
 
-    /// 95 % interval of a group's bytes.
+    /// 95 % interval of that share.
+    pub fn share_interval(&self, group: &Measure) -> Interval {
+        self.calibration.share_interval(group)
+    }
+
+    /// 95 % interval of a group's bytes, see [`Calibration::bytes_interval`].
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         self.calibration.bytes_interval(group)
     }
@@ -108,12 +118,6 @@ impl Profile {
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         self.calibration.objects_interval(group)
     }
-}
-
-/// An exact count as a measure: an estimate without variance and without samples.
-fn exact_measure(exact: Exact) -> Measure {
-    let certain = |value: u64| Estimate { value: value as f64, variance: 0.0 };
-    Measure { samples: 0, bytes: certain(exact.bytes), objects: certain(exact.calls) }
 }
 
 #[cfg(test)]

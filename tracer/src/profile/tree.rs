@@ -1,6 +1,5 @@
 //! The call tree.
 
-use super::exact_measure;
 use super::name::{Frame, Names};
 use super::paths::Paths;
 use crate::estimate::{Calibration, Measure};
@@ -50,7 +49,7 @@ impl Tree {
         for (node, total) in nodes.iter_mut().zip(totals) {
             node.total = total;
         }
-        let unattributed = exact_measure(calibration.unattributed());
+        let unattributed = calibration.unattributed_measure();
         nodes[0].total = calibration.attributed();
         nodes[0].total += unattributed;
         if unattributed.objects.value > 0.0 {

@@ -242,6 +242,7 @@ fn several_processes_are_counted_together() {
         max_frames: 32,
         ring_bytes: 1 << 22,
         table_bytes: 1 << 24,
+        live: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let raw = runtime.block_on(async {

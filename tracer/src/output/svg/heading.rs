@@ -1,6 +1,8 @@
 //! Title and subtitle.
 
-use crate::output::quantity::{bytes, bytes_within, count, duration, percent};
+use crate::estimate::Totals;
+use crate::output::quantity::{bytes, count, duration, percent};
+use crate::output::shown;
 use crate::profile::Profile;
 use crate::profile::name::printable;
 use crate::recording::{Recording, StackEnd};
@@ -16,16 +18,15 @@ pub fn title(recording: &Recording) -> String {
     format!("Allocated bytes: {name} (pid {pid}){others}, {time}")
 }
 
-/// The numbers to judge the picture by: exact totals, samples, completeness of stacks, losses.
+/// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
 pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
-    let total = profile.total();
-    let amount = match profile.exact() {
-        Some(exact) => format!("{} in {} calls (exact)", bytes(exact.bytes as f64), count(exact.calls)),
-        None => {
-            let interval = profile.bytes_interval(&total);
-            format!("{} (estimated)", bytes_within(total.bytes.value, interval))
-        }
-    };
+    let mut amount = shown::totals(profile);
+    if profile.calibration.in_windows() {
+        amount += &format!(" | counted in {}", shown::windows(&recording.about.epochs));
+    }
+    if let Totals::AtLeast { because, .. } = profile.totals() {
+        amount += &format!(" | {}", shown::reason(because));
+    }
     let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
     format!("{amount} | {samples} | {} | {}", completeness(recording), losses(recording))
 }

@@ -94,10 +94,10 @@ impl<W: Write> Writer<W> {
             }
             self.message(field::SAMPLE, &message)?;
         }
-        let unattributed = calibration.unattributed();
+        let unattributed = calibration.unattributed_measure();
         if let Some(location) = synthetic.unattributed {
             let label = proto::Label { key: self.strings.index(key::UNATTRIBUTED), num: 1, ..Default::default() };
-            let value = vec![unattributed.calls as i64, unattributed.bytes as i64];
+            let value = [unattributed.objects, unattributed.bytes].map(|of| of.value.round() as i64).into();
             self.message(field::SAMPLE, &proto::Sample { location_id: vec![location], value, label: vec![label] })?;
         }
         Ok(())
