@@ -6,6 +6,7 @@ mod by_hand;
 mod children;
 mod comparison;
 mod coverage;
+mod difference;
 mod dlopen;
 mod exact_counts;
 mod fork_exec;

@@ -46,9 +46,12 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     match compared.per {
-        Per::Second => writeln!(out, "bytes     per second, with 95 % intervals")?,
+        Per::Second => writeln!(out, "bytes     per second; 95 % intervals for all that is chance")?,
         Per::Unit([before, after]) => {
-            writeln!(out, "bytes     per unit of work ({before} before, {after} after), with 95 % intervals")?;
+            writeln!(
+                out,
+                "bytes     per unit of work ({before} before, {after} after); 95 % intervals for all that is chance"
+            )?;
         }
     }
     match compared.chance {

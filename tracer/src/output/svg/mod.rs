@@ -7,7 +7,7 @@
 mod colors;
 mod difference;
 mod frames;
-pub(super) mod heading;
+pub mod heading;
 mod layout;
 mod legend;
 mod tooltips;

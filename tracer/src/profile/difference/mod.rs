@@ -185,10 +185,16 @@ impl Difference {
     }
 }
 
-/// The largest difference first.
+/// The largest difference first; of equal ones, that of the larger amount.
 fn sort(rows: &mut [Row]) {
-    let size = |row: &Row| row.change.difference.value.abs();
-    rows.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.name.cmp(&b.name)));
+    let key = |row: &Row| {
+        let Change { before, after, difference, .. } = row.change;
+        (difference.value.abs(), before.value.max(after.value))
+    };
+    rows.sort_by(|a, b| {
+        let ((difference_a, amount_a), (difference_b, amount_b)) = (key(a), key(b));
+        difference_b.total_cmp(&difference_a).then(amount_b.total_cmp(&amount_a)).then_with(|| a.name.cmp(&b.name))
+    });
 }
 
 /// The change of each group.
