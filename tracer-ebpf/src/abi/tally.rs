@@ -1,7 +1,7 @@
 //! What happens in the allocation program besides counting: what a recording cost is made up of it.
 
 /// The sums of one CPU, by [`Tally`]: the entry of the map `TALLIES`.
-pub type Tallies = [u64; 4];
+pub type Tallies = [u64; 5];
 
 /// Index into [`Tallies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,4 +14,6 @@ pub enum Tally {
     Foreign = 2,
     /// Nanoseconds spent on stacks and records of sampled hits.
     SamplingNs = 3,
+    /// Hits of the probes that follow blocks: releases, and ends of calls.
+    Followed = 4,
 }

@@ -1,7 +1,5 @@
 //! The option `--max-overhead`.
 
-use crate::record::interval::IntervalSetting;
-
 /// How much of the target's CPU time may be spent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MaxOverhead {
@@ -26,13 +24,14 @@ pub fn parse(text: &str) -> Result<MaxOverhead, String> {
     }
 }
 
-/// What is meant by the option, or without it: a program that tracer starts is traced from its first allocation to its last,
-/// and who asks for every allocation gets every allocation. A running process is not to be slowed down.
-pub fn resolve(given: Option<MaxOverhead>, starts_program: bool, interval: IntervalSetting) -> Option<f64> {
+/// What is meant by the option, or without it. Where `whole`, every allocation is wanted: a program that tracer starts is
+/// traced from its first to its last, `--interval 1` takes a sample of each, `--live` follows blocks wherever they go. Else a
+/// running process is not to be slowed down.
+pub fn resolve(given: Option<MaxOverhead>, whole: bool) -> Option<f64> {
     match given {
         Some(MaxOverhead::Any) => None,
         Some(MaxOverhead::Share(share)) => Some(share),
-        None if starts_program || interval == IntervalSetting::Fixed(0) => None,
+        None if whole => None,
         None => Some(DEFAULT),
     }
 }
@@ -53,12 +52,9 @@ mod tests {
 
     #[test]
     fn a_budget_is_kept_where_a_process_runs_already() {
-        let auto = IntervalSetting::Auto;
-        assert_eq!(resolve(None, false, auto), Some(DEFAULT));
-        assert_eq!(resolve(None, false, IntervalSetting::Fixed(4096)), Some(DEFAULT));
-        assert_eq!(resolve(None, false, IntervalSetting::Fixed(0)), None);
-        assert_eq!(resolve(None, true, auto), None);
-        assert_eq!(resolve(Some(MaxOverhead::Any), false, auto), None);
-        assert_eq!(resolve(Some(MaxOverhead::Share(0.1)), true, IntervalSetting::Fixed(0)), Some(0.1));
+        assert_eq!(resolve(None, false), Some(DEFAULT));
+        assert_eq!(resolve(None, true), None);
+        assert_eq!(resolve(Some(MaxOverhead::Any), false), None);
+        assert_eq!(resolve(Some(MaxOverhead::Share(0.1)), true), Some(0.1));
     }
 }

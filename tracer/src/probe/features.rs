@@ -27,7 +27,7 @@ use super::{
 pub type Tried = anyhow::Result<()>;
 
 /// Bytes of the ring buffers that are made for a moment.
-const RING_BYTES: u32 = 4096;
+pub(super) const RING_BYTES: u32 = 4096;
 
 /// A BPF program that does nothing.
 pub fn bpf_program() -> Tried {
@@ -96,19 +96,18 @@ pub fn multi_link(kind: LinkKind) -> Tried {
     Ok(())
 }
 
+/// Return probes that no filter for system calls takes for an attack.
+pub fn harmless_return_probes() -> Tried {
+    match super::return_probes::pass_filters()? {
+        true => Ok(()),
+        false => Err(anyhow::anyhow!("a process that runs under seccomp is ended at its first return probe")),
+    }
+}
+
 /// All of tracer's own programs: they load, and their tracepoints attach.
 pub fn own_programs() -> Tried {
-    let settings = Settings {
-        interval: 1,
-        max_frames: 1,
-        enabled: 0,
-        wakeup_bytes: u64::from(RING_BYTES),
-        follow_children: 0,
-        launched: 0,
-        padding: 0,
-        return_probes: ReturnProbeOffsets::default(),
-    };
-    Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;
+    let settings = Settings { interval: 1, max_frames: 1, wakeup_bytes: u64::from(RING_BYTES), ..Settings::default() };
+    Programs::load(&Options { settings, ring_bytes: RING_BYTES, live: None })?;
     Ok(())
 }
 

@@ -60,7 +60,8 @@ impl Meter {
     pub fn traps(&self) -> Result<Traps, MapError> {
         let counted: u64 = self.countdown.get(&0, 0)?.iter().map(|cpu| cpu.0.hits).sum();
         let tallies = self.tallies()?;
-        let uncounted = [Tally::Closed, Tally::Delegated, Tally::Foreign].map(|tally| tallies[tally as usize]);
+        let uncounted =
+            [Tally::Closed, Tally::Delegated, Tally::Foreign, Tally::Followed].map(|tally| tallies[tally as usize]);
         let hits = counted + uncounted.iter().sum::<u64>();
         Ok(Traps { hits, sampling_ns: tallies[Tally::SamplingNs as usize] })
     }

@@ -4,6 +4,8 @@ pub mod calibration;
 pub mod counters;
 pub mod features;
 pub mod kernel_types;
+pub mod live;
+pub mod live_map;
 pub mod meter;
 pub mod multi;
 pub mod own;

@@ -1,31 +1,90 @@
-//! Whether return probes may be put into a process.
+//! Whether return probes are safe here, found out by trying.
+//!
+//! Since Linux 6.11 a function under a return probe returns by way of a system call of its own (`uretprobe`), which the
+//! filters of sandboxes and containers do not know: they end the process. Since 6.14, and in later releases of older
+//! series, filters are not asked about it ("seccomp: passthrough uretprobe systemcall without filtering"). A process may set
+//! a filter at any time, so it does not help to look whether it has one.
 
-use std::{fs, io};
+use std::{
+    io::{self, Read as _, Write as _},
+    os::fd::AsRawFd as _,
+    path::Path,
+};
 
-/// Whether return probes cannot kill a process on this kernel.
-///
-/// From Linux 6.11 on, a function with a return probe returns through a system call of its own (`uretprobe`, number 335 on
-/// x86_64), which the seccomp filters of containers and sandboxes do not know and answer with SIGSYS. Linux 6.14 exempts it
-/// (commit cf6cb56ef244, "seccomp: passthrough uretprobe systemcall without filtering"). Stable kernels between had that
-/// carried back at some point; which ones cannot be told from the outside, so all of them are refused.
-///
-/// `release` is what `uname -r` says, `seccomp` the field `Seccomp` of proc_pid_status(5): 0 means no filter. An unknown
-/// release is taken for a safe one only where there is no filter.
-pub fn return_probes_are_safe(release: &str, seccomp: u32) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let version = numbers.next().and_then(Result::ok).zip(numbers.next().and_then(Result::ok));
-    seccomp == 0 || version.is_some_and(|version| !((6, 11)..(6, 14)).contains(&version))
-}
+use aya::EbpfLoader;
+use rustix::process::{Pid, WaitOptions, waitpid};
 
-/// The field `Seccomp` of a process.
+use super::{
+    OBJECT,
+    features::RING_BYTES,
+    multi::{LinkKind, MultiProgram, Point},
+    own::{EXECUTABLE, file_offset, never_called},
+    programs::map_fd,
+};
+
+/// `__NR_uretprobe` on x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
+const URETPROBE: u32 = 335;
+
+/// Whether a child of tracer survives a return probe under a filter that forbids what it does not know.
 ///
 /// # Errors
-/// When the process has ended.
-pub fn seccomp(pid: u32) -> io::Result<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    // A kernel without seccomp has no such field, and no filters either.
-    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
-    Ok(line.and_then(|number| number.trim().parse().ok()).unwrap_or(0))
+/// When that cannot be tried.
+pub fn pass_filters() -> anyhow::Result<bool> {
+    survives(URETPROBE)
+}
+
+fn survives(forbidden: u32) -> anyhow::Result<bool> {
+    let ebpf = EbpfLoader::new().map_max_entries("EVENTS", RING_BYTES).load(OBJECT)?;
+    let program = MultiProgram::load(OBJECT, "empty", LinkKind::Return, |name| ebpf.map(name).and_then(map_fd))?;
+    let point = Point { file_offset: file_offset(never_called as extern "C" fn() as usize)?, cookie: 0 };
+    let (mut gate_reader, mut gate) = io::pipe()?;
+    let gate_fd = gate.as_raw_fd();
+    // SAFETY: the child makes system calls only, allocates nothing and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: the child's own copy, which nothing uses here; with it open the gate would never close.
+        unsafe { libc::close(gate_fd) };
+        let is_open = gate_reader.read_exact(&mut [0]).is_ok() && forbid(forbidden);
+        if is_open {
+            never_called();
+            std::hint::black_box(rustix::process::getppid());
+        }
+        // SAFETY: ends this process, and nothing else.
+        unsafe { libc::_exit(libc::c_int::from(!is_open)) };
+    }
+    let Some(child) = Pid::from_raw(child).filter(|_| child > 0) else { return Err(io::Error::last_os_error().into()) };
+    let link = program.attach(Path::new(EXECUTABLE), &[point], u32::try_from(child.as_raw_nonzero().get()).ok());
+    let opened = if link.is_ok() { gate.write_all(&[1]) } else { Ok(()) };
+    drop(gate);
+    let status = waitpid(Some(child), WaitOptions::empty())?.map(|(_, status)| status);
+    drop(link?);
+    opened?;
+    let status = status.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    match status.exit_status() {
+        Some(0) => Ok(true),
+        Some(_) => anyhow::bail!("a child could not set a filter for system calls"),
+        None => Ok(false),
+    }
+}
+
+/// Has the kernel end this process at a system call (seccomp(2)).
+fn forbid(call: u32) -> bool {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    // The first word of `struct seccomp_data` is the number of the call.
+    let mut filter = [
+        step(LOAD, 0, 0, 0),
+        step(JUMP_IF_EQUAL, 0, 1, call),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: integer arguments.
+    let is_bound = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0;
+    // SAFETY: the filter lives through the call.
+    is_bound && unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } == 0
 }
 
 #[cfg(test)]
@@ -33,20 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_kernels_kill_filtered_processes() {
-        for release in ["6.11.0", "6.12.9-amd64", "6.13.0-rc1", "6.13"] {
-            assert!(!return_probes_are_safe(release, 2), "{release}");
-            assert!(return_probes_are_safe(release, 0), "{release}");
+    fn a_child_that_is_ended_is_noticed() {
+        if super::super::features::bpf_program().is_err() {
+            eprintln!("skipped: loading BPF programs needs root");
+            return;
         }
-        for release in ["5.17.1", "6.1.0-28-amd64", "6.10.14", "6.14.0", "7.0"] {
-            assert!(return_probes_are_safe(release, 2), "{release}");
-        }
-        assert!(!return_probes_are_safe("unknown", 2));
-        assert!(return_probes_are_safe("unknown", 0));
-    }
-
-    #[test]
-    fn a_process_says_whether_it_is_filtered() {
-        assert!(seccomp(std::process::id()).unwrap() <= 2);
+        assert!(!survives(libc::SYS_getppid as u32).unwrap());
+        // A call that it does not make.
+        assert!(survives(libc::SYS_acct as u32).unwrap());
     }
 }

@@ -4,11 +4,11 @@ use std::time::UNIX_EPOCH;
 
 use tracer_ebpf::abi::sample::{Frame, WalkStatus};
 
-use super::{discover::Probed, raw::RawRecording, samples::StoredSample, stacks::RawStack};
+use super::{discover::Probed, live::Fate, raw::RawRecording, samples::StoredSample, stacks::RawStack};
 use crate::{
     probe::counters::ClassCounters,
     recording::{
-        About, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
+        About, Block, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
         about::{Counter, Epoch, Process, SizeClass, Source, Truncation, Unwinding},
     },
     symbolize::{self, Frames, Symbolized},
@@ -50,7 +50,7 @@ pub fn assemble(raw: RawRecording) -> Recording {
             interval: sample.interval,
             counter: sample.function,
             epoch: epoch_of(&raw.epochs, sample.time_ns.saturating_sub(raw.start_ns)),
-            block: None,
+            block: block(sample.fate, raw.start_ns),
         })
         .collect();
     // The ring buffer keeps the order of CPUs, not quite that of time.
@@ -72,7 +72,7 @@ pub fn assemble(raw: RawRecording) -> Recording {
         source: Source::Allocations,
         epochs: raw.epochs,
         cost: raw.cost,
-        live: None,
+        live: raw.live,
         unwinding,
         notes: raw.notes,
     };
@@ -85,6 +85,14 @@ fn epoch_of(epochs: &[Epoch], time_ns: u64) -> u32 {
     let begun = epochs.partition_point(|epoch| epoch.start_ns <= time_ns);
     let has_begun = |epoch: &Epoch| epoch.window.length_ns > 0 && epoch.window.start_ns <= time_ns;
     epochs[..begun].iter().rposition(has_begun).unwrap_or(0) as u32
+}
+
+fn block(fate: Fate, start_ns: u64) -> Option<Block> {
+    match fate {
+        Fate::Unknown => None,
+        Fate::InUse => Some(Block { released_ns: None, released_by: 0 }),
+        Fate::Released { ns, by } => Some(Block { released_ns: Some(ns.saturating_sub(start_ns)), released_by: by }),
+    }
 }
 
 fn process(target: &target::Process) -> Process {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, num::NonZeroU32};
 
-use tracer_ebpf::abi::allocation::MAX_FUNCTIONS;
+use tracer_ebpf::abi::allocation::{Cookie, MAX_FUNCTIONS};
 
 use super::{
     discover::Probed,
@@ -10,8 +10,8 @@ use super::{
     processes::Processes,
 };
 use crate::{
-    allocators::Execution,
-    probe::{multi::Point, programs::Programs, uprobes::AttachError},
+    allocators::{End, Execution, Role},
+    probe::{live::LivePoints, multi::Point, programs::Programs, uprobes::AttachError},
     target::Module,
 };
 
@@ -46,22 +46,52 @@ impl Attached {
         modules.dedup();
         for module in modules {
             let Some(path) = processes.attach_path(module) else { continue };
-            let mut here = Vec::new();
-            for point in points.iter().filter(|point| point.module == module) {
-                if self.places.insert((module, point.point.file_offset, scope)) {
-                    let slot = self.slot(point)?;
-                    let cookie = point.point.cookie(slot).map(|cookie| cookie.0);
-                    here.extend(cookie.map(|cookie| Point { file_offset: point.point.file_offset, cookie }));
-                }
+            let (mut counted, mut live) = (Vec::new(), LivePoints::default());
+            for probed in points.iter().filter(|point| point.module == module) {
+                self.add(probed, scope, &mut counted, &mut live)?;
             }
+            // What ends blocks before what begins them.
+            let probes = programs.attach_live(&path, &live, scope)?;
+            self.links.extend(probes.into_iter().map(|probes| Link::lasting(scope, probes)));
             let file = processes.modules().get(module).and_then(Module::file);
-            if let Some((file, first)) = file.zip(here.first()) {
+            if let Some((file, first)) = file.zip(counted.first()) {
                 // Of every process that maps the file, one is as good as another to look at.
                 let address = processes.modules().address(process, module, first.file_offset);
                 let breakpoint = address.and_then(|address| Breakpoint::open(process, address));
-                let probes = programs.attach(&path, &here, scope)?;
-                self.links.push(Link::new(scope, probes, file, here, breakpoint));
+                let probes = programs.attach(&path, &counted, scope)?;
+                self.links.push(Link::new(scope, probes, file, counted, breakpoint));
             }
+        }
+        Ok(())
+    }
+
+    /// Adds the breakpoints of a function, where they are not in place yet.
+    fn add(
+        &mut self,
+        probed: &Probed,
+        scope: Scope,
+        counted: &mut Vec<Point>,
+        live: &mut LivePoints,
+    ) -> Result<(), AttachError> {
+        let Probed { module, point } = probed;
+        if !self.places.insert((*module, point.file_offset, scope)) {
+            return Ok(());
+        }
+        let at = |cookie: Cookie| Point { file_offset: point.file_offset, cookie: cookie.0 };
+        if point.role == Role::Release {
+            live.releasing.extend(point.release_cookie().map(at));
+            return Ok(());
+        }
+        let slot = self.slot(probed)?;
+        let place = point.cookie(slot).map(at);
+        match &point.end {
+            End::Return => live.returning.extend(place),
+            End::Exits(exits) => {
+                live.leaving.extend(place);
+                let new = exits.iter().copied().filter(|&exit| self.places.insert((*module, exit, scope)));
+                live.exits.extend(new.map(|file_offset| Point { file_offset, cookie: 0 }));
+            }
+            End::Unwatched | End::Unseen(_) => counted.extend(place),
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
+    num::NonZeroU32,
     os::{fd::AsRawFd as _, unix::fs::FileExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::attached::Scope;
@@ -19,9 +20,8 @@ pub struct Link {
     pub scope: Scope,
     /// While they are in.
     pub probes: Option<Probes>,
-    /// The module's file, open.
-    file: File,
-    points: Vec<Point>,
+    /// What it takes to put them in again: the module's file, open, and where in it they go.
+    again: Option<(File, Vec<Point>)>,
     breakpoint: Option<Breakpoint>,
 }
 
@@ -38,15 +38,20 @@ const BREAKPOINT: u8 = 0xcc;
 impl Link {
     /// Probes that are in. `file` is another descriptor of the file they were put into.
     pub fn new(scope: Scope, probes: Probes, file: File, points: Vec<Point>, breakpoint: Option<Breakpoint>) -> Self {
-        Self { scope, probes: Some(probes), file, points, breakpoint }
+        Self { scope, probes: Some(probes), again: Some((file, points)), breakpoint }
+    }
+
+    /// Probes that are in, and do not come back when they have gone.
+    pub fn lasting(scope: Scope, probes: Probes) -> Self {
+        Self { scope, probes: Some(probes), again: None, breakpoint: None }
     }
 
     /// Puts them in, unless they are.
     pub fn attach(&mut self, program: &MultiProgram) {
-        if self.probes.is_none() {
-            let path = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        if let (None, Some((file, points))) = (&self.probes, &self.again) {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             // It fails for a process that has ended: there is nothing to see any more.
-            let link = program.attach(Path::new(&path), &self.points, self.scope.map(|pid| pid.get()));
+            let link = program.attach(Path::new(&path), points, self.scope.map(NonZeroU32::get));
             self.probes = link.ok().map(Probes::Multi);
         }
     }

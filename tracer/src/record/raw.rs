@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{discover::Probed, samples::SampleParts};
 use crate::{
     probe::{counters::ClassCounters, programs::Programs},
-    recording::about::{Cost, Ended, Epoch, Losses},
+    recording::about::{Cost, Ended, Epoch, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -33,6 +33,8 @@ pub struct RawRecording {
     pub epochs: Vec<Epoch>,
     /// What it cost.
     pub cost: Option<Cost>,
+    /// What following blocks left.
+    pub live: Option<Live>,
     /// What else happened, for people.
     pub notes: Vec<String>,
     /// Wall-clock start.
