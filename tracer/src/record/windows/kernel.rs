@@ -23,9 +23,10 @@ use crate::{
         multi::{MultiProgram, Point},
         own::{EXECUTABLE, file_offset, never_called},
         settings::SharedSettings,
+        task_clock::TaskClocks,
     },
     record::{attached::Scope, links::Link},
-    target::{CpuClocks, Stopwatch},
+    target::CpuClocks,
 };
 
 /// News for windows.
@@ -70,7 +71,9 @@ pub struct Kernel {
     links: Vec<Link>,
     kinds: Vec<Execution>,
     clocks: CpuClocks,
-    watch: Option<Stopwatch>,
+    watch: Option<TaskClocks>,
+    /// CPU time when the watch began, for where it cannot be exact.
+    watched_from: Duration,
     /// What is closed waits for the kernel in threads of its own.
     going: Vec<JoinHandle<()>>,
     attached: bool,
@@ -99,6 +102,7 @@ impl Kernel {
             kinds,
             clocks: CpuClocks::default(),
             watch: None,
+            watched_from: Duration::ZERO,
             going: Vec::new(),
             attached: true,
             stopped: false,
@@ -286,7 +290,7 @@ impl World for Kernel {
         self.reading
     }
 
-    fn hit(&self) -> f64 {
+    fn hit_cost(&self) -> f64 {
         self.band().high / 1e9
     }
 
@@ -298,10 +302,14 @@ impl World for Kernel {
     }
 
     fn start_watch(&mut self) {
-        self.watch = Some(self.clocks.stopwatch());
+        self.watched_from = self.clocks.now();
+        self.watch = TaskClocks::start(self.clocks.processes());
     }
 
     fn watched(&mut self) -> f64 {
-        self.watch.take().map_or(0.0, |watch| watch.passed(&mut self.clocks).as_secs_f64())
+        match self.watch.take() {
+            Some(watch) => watch.passed() as f64 / 1e9,
+            None => self.clocks.now().saturating_sub(self.watched_from).as_secs_f64(),
+        }
     }
 }

@@ -36,8 +36,6 @@ pub struct Outcome {
     pub in_place: f64,
     /// The same, with what their coming and going may have taken besides.
     pub disturbed: f64,
-    /// Whether probes ever left before the end.
-    pub left: bool,
     /// Seconds that a hit costs at most, by what windows saw: CPU time in windows over hits.
     pub hit_bound: Option<f64>,
 }
@@ -88,10 +86,14 @@ enum Wait {
 }
 
 impl Outcome {
+    /// Whether probes left before the end.
+    pub fn left(&self) -> bool {
+        self.epochs.iter().any(|epoch| epoch.probability < 1.0)
+    }
+
     /// The epochs; none where probes were in all the time.
     pub fn epochs_that_matter(&self) -> Vec<Epoch> {
-        let throughout = self.epochs.iter().all(|epoch| epoch.probability == 1.0);
-        if throughout { Vec::new() } else { self.epochs.clone() }
+        if self.left() { self.epochs.clone() } else { Vec::new() }
     }
 }
 
@@ -189,9 +191,8 @@ impl<W: World> Run<'_, W> {
             }
         }
         if !over {
-            self.pass();
             self.come();
-            self.world.start_watch();
+            self.pass();
             let opened = self.world.now();
             let before = self.passed;
             // It may have come late, and is as long as planned all the same: late windows are those of a busy machine.
@@ -304,6 +305,7 @@ impl<W: World> Run<'_, W> {
     fn come(&mut self) {
         self.came = Some(self.world.now());
         self.world.attach();
+        self.world.start_watch();
         self.world.count(true);
         self.prepared = false;
     }
@@ -313,7 +315,6 @@ impl<W: World> Run<'_, W> {
         let begin = self.world.now();
         let gone = self.world.detach();
         self.pass();
-        self.outcome.left = true;
         self.prepared = false;
         let Some(came) = self.came.take() else { return 0.0 };
         self.outcome.in_place += gone - came;
@@ -338,7 +339,7 @@ impl<W: World> Run<'_, W> {
         Flow {
             length: after.0 - before.0,
             cpu: (after.1.cpu - before.1.cpu).max(0.0),
-            spent: hits * self.hit() + (after.1.sampling - before.1.sampling).max(0.0),
+            spent: hits * self.hit_cost() + (after.1.sampling - before.1.sampling).max(0.0),
         }
     }
 
@@ -350,12 +351,12 @@ impl<W: World> Run<'_, W> {
         if cpu > ENOUGH_CPU && hits > ENOUGH_HITS {
             self.outcome.hit_bound = Some(cpu / hits as f64);
         }
-        self.budget.set_hit(self.hit());
+        self.budget.set_hit(self.hit_cost());
     }
 
     /// Upper end of what a hit costs, in seconds.
-    fn hit(&self) -> f64 {
-        self.world.hit().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
+    fn hit_cost(&self) -> f64 {
+        self.world.hit_cost().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
     }
 
     /// Hits that were under way when the last window was closed.
