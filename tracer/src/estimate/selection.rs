@@ -7,7 +7,9 @@
 //! does. It is never higher than that of D by more than chance, and what was lost of a stratum is made up for. `live_tests` hold both
 //! estimates against programs whose truth is known.
 
-use super::calibration::{Calibration, bundles};
+use super::calibration::{Calibration, by_stratum};
+use super::measure::Measure;
+use super::totals::{Bounded, Totals};
 use crate::recording::{Recording, Sample};
 
 impl Calibration {
@@ -17,16 +19,22 @@ impl Calibration {
     pub fn select(&self, recording: &Recording, key: impl Fn(u32, &Sample) -> Option<u32>) -> Self {
         let mut strata = self.strata.clone();
         strata.unattributed = Default::default();
+        let epochs = self.windows.as_ref().map(|windows| windows.epochs());
         let mut selected = Self {
-            kept: self.kept,
-            unit: self.unit,
-            bundles: bundles(recording, &strata, self.kept, key),
+            bundles: by_stratum(recording, &strata, self.kept, epochs, key),
             strata,
-            attributed: Default::default(),
-            exact: None,
-            whole: self.whole,
+            windows: None,
+            unattributed: Measure::default(),
+            selected_of: self.exact().map(|_| self.attributed),
+            ..*self
         };
+        selected.totals = selected.estimated();
         selected.attributed = selected.sum(1, |_, groups| groups.add(0)).pop().unwrap_or_default();
+        let all = selected.attributed;
+        selected.totals = Totals::Estimated {
+            bytes: Bounded { value: all.bytes.value, interval: selected.bytes_interval(&all) },
+            objects: Bounded { value: all.objects.value, interval: selected.objects_interval(&all) },
+        };
         selected
     }
 }

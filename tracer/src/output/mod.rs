@@ -2,10 +2,12 @@
 //! [`destination`] and [`staged`] know of files.
 
 pub mod destination;
+pub mod difference;
 pub mod folded;
 pub mod json;
 pub mod quantity;
 mod regions;
+pub mod shown;
 pub mod staged;
 pub mod svg;
 pub mod text;

@@ -2,6 +2,7 @@
 //!
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
+pub mod difference;
 pub mod lifetimes;
 pub mod live;
 pub mod name;
@@ -20,7 +21,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::estimate::followed::followed;
-use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
+use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::recording::Recording;
 pub use live::LiveHeap;
 pub use name::{Frame, NameIndex, Names};
@@ -147,13 +148,23 @@ impl Profile {
         self.calibration.exact()
     }
 
+    /// What can be said of everything: exact, estimated, or a lower bound.
+    pub fn totals(&self) -> Totals {
+        self.calibration.totals()
+    }
+
     /// The share of all bytes that a group has, in 0 ..= 1.
     pub fn share(&self, group: &Measure) -> f64 {
         let total = self.total().bytes.value;
         if total > 0.0 { group.bytes.value / total } else { 0.0 }
     }
 
-    /// 95 % interval of a group's bytes.
+    /// 95 % interval of that share.
+    pub fn share_interval(&self, group: &Measure) -> Interval {
+        self.calibration.share_interval(group)
+    }
+
+    /// 95 % interval of a group's bytes, see [`Calibration::bytes_interval`].
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         self.calibration.bytes_interval(group)
     }
@@ -162,12 +173,6 @@ impl Profile {
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         self.calibration.objects_interval(group)
     }
-}
-
-/// An exact count as a measure: an estimate without variance and without samples.
-fn exact_measure(exact: Exact) -> Measure {
-    let certain = |value: u64| Estimate { value: value as f64, variance: 0.0 };
-    Measure { samples: 0, bytes: certain(exact.bytes), objects: certain(exact.calls) }
 }
 
 #[cfg(test)]

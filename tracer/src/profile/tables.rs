@@ -34,20 +34,34 @@ pub fn build(
         }
     });
 
-    // The visit in which a name was seen last: a recursive function counts once.
-    let mut seen = vec![0u32; names.len()];
-    let mut visit = 0;
-    let functions = calibration.sum(names.len(), |stack, groups| {
-        visit += 1;
+    let mut distinct = Distinct::new(names);
+    let functions =
+        calibration.sum(names.len(), |stack, groups| distinct.visit(stack, paths, |function| groups.add(function)));
+    (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
+}
+
+/// The functions of a stack, each once: a recursive one is counted once.
+pub(super) struct Distinct {
+    /// The visit in which a name was seen last.
+    seen: Vec<u32>,
+    visits: u32,
+}
+
+impl Distinct {
+    pub(super) fn new(names: &Names) -> Self {
+        Self { seen: vec![0; names.len()], visits: 0 }
+    }
+
+    pub(super) fn visit(&mut self, stack: StackIndex, paths: &Paths, mut each: impl FnMut(NameIndex)) {
+        self.visits += 1;
         for frame in paths.get(stack) {
             let name = frame.name();
-            if seen[name as usize] != visit {
-                seen[name as usize] = visit;
-                groups.add(name);
+            if self.seen[name as usize] != self.visits {
+                self.seen[name as usize] = self.visits;
+                each(name);
             }
         }
-    });
-    (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
+    }
 }
 
 /// The table of parts. `of_stack`: the part of each stack; empty where none are told apart.

@@ -1,6 +1,8 @@
 //! A small program: a game server with everything that a recording can hold.
 
-use tracer::recording::about::{About, Counter, Live, Losses, Process, SizeClass, Truncation, Unwinding};
+use tracer::recording::about::{
+    About, Cost, Counter, Epoch, Live, Losses, Process, SizeClass, Truncation, Unwinding, Window,
+};
 use tracer::recording::{Block, Module, Recording, Sample};
 
 use super::{Builder, Random};
@@ -236,4 +238,58 @@ fn count_exactly(counter: &mut Counter, size: u64, calls: u64) {
     }
     counter.classes[place].calls += calls;
     counter.classes[place].bytes += size * calls;
+}
+
+/// The same program, recorded in windows of 100 ms in each second, with hits of 600 ns. It has one CPU to itself.
+pub fn in_windows(hits_per_call: u64) -> Recording {
+    const SECOND: u64 = 1_000_000_000;
+    let mut recording = recording();
+    for sample in &mut recording.samples {
+        sample.epoch = (sample.time_ns / SECOND) as u32;
+        sample.time_ns = u64::from(sample.epoch) * SECOND + 450_000_000 + sample.time_ns % SECOND / 10;
+    }
+    // Bytes fell into windows as the samples did; calls, as they are many, evenly.
+    let mut seen = [0.0; 10];
+    for sample in &recording.samples {
+        let p = -(-(sample.size as f64) / INTERVAL as f64).exp_m1();
+        seen[sample.epoch as usize] += sample.size as f64 / p;
+    }
+    let all: f64 = seen.iter().sum();
+    let about = &mut recording.about;
+    let classes = || about.counters.iter().flat_map(|counter| &counter.classes);
+    let (mut calls, mut bytes) = (classes().map(|c| c.calls).sum::<u64>(), classes().map(|c| c.bytes).sum::<u64>());
+    let exact = bytes as f64;
+    for k in 0..10 {
+        let of_calls = if k == 9 { calls } else { calls * (95 + k * 7 % 11) / (100 * (10 - k)) };
+        let of_bytes = if k == 9 { bytes } else { (seen[k as usize] / all * exact) as u64 };
+        (calls, bytes) = (calls - of_calls, bytes - of_bytes);
+        let window = Window {
+            start_ns: k * SECOND + 450_000_000,
+            length_ns: SECOND / 10,
+            planned_ns: SECOND / 10,
+            cpu_ns: SECOND / 10,
+            hits: of_calls * hits_per_call,
+            calls: of_calls,
+            bytes: of_bytes,
+            capped: k == 4,
+        };
+        about.epochs.push(Epoch { start_ns: k * SECOND, length_ns: SECOND, probability: 0.1, cpu_ns: SECOND, window });
+    }
+    let hits: u64 = about.epochs.iter().map(|epoch| epoch.window.hits).sum();
+    about.cost = Some(Cost {
+        budget: Some(0.02),
+        hits,
+        hit_ns: 600.0,
+        hit_ns_low: 450.0,
+        hit_ns_high: 800.0,
+        target_cpu_ns: 10 * SECOND,
+        spent_ns: hits * 600,
+        spent_ns_high: hits * 800,
+        probed_share: 0.1,
+        slowdown_in_windows: 1.0 / (1.0 - hits as f64 * 600e-9),
+        bound: 0.12,
+        tracer_cpu_ns: SECOND / 10,
+        tracer_peak_bytes: 48 << 20,
+    });
+    recording
 }

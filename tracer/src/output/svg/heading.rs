@@ -1,6 +1,8 @@
 //! Title and subtitle.
 
-use crate::output::quantity::{bytes, bytes_within, count, duration, objects_within, percent, time};
+use crate::estimate::Totals;
+use crate::output::quantity::{bytes, count, duration, percent, time};
+use crate::output::shown;
 use crate::profile::name::printable;
 use crate::profile::{LiveHeap, Profile, View};
 use crate::recording::{Recording, StackEnd};
@@ -29,21 +31,18 @@ fn what(profile: &Profile) -> String {
     }
 }
 
-/// The numbers to judge the picture by: exact totals, samples, completeness of stacks, losses.
+/// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
 pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
-    let total = profile.total();
-    let amount = match profile.exact() {
-        Some(exact) => format!("{} in {} calls (exact)", bytes(exact.bytes as f64), count(exact.calls)),
-        None => {
-            let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
-            let objects = objects_within(total.objects.value, profile.objects_interval(&total));
-            match (profile.view, &profile.live) {
-                (View::Allocated, _) => format!("{amount} (estimated)"),
-                (View::InUse, Some(live)) => format!("{amount} in {objects} objects{}", explained(recording, live)),
-                _ => format!("{amount} in {objects} objects (estimated)"),
-            }
-        }
-    };
+    let mut amount = shown::totals(&profile.calibration);
+    if let (View::InUse, Some(live)) = (profile.view, &profile.live) {
+        amount += &explained(recording, live);
+    }
+    if profile.calibration.in_windows() {
+        amount += &format!(" | counted in {}", shown::windows(&recording.about.epochs));
+    }
+    if let Totals::AtLeast { because, .. } = profile.totals() {
+        amount += &format!(" | {}", shown::reason(because));
+    }
     let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
     format!("{amount} | {samples} | {} | {}", completeness(recording), losses(recording))
 }

@@ -5,8 +5,9 @@
 //! places of inferno's while the picture is being written (`tooltips`); a legend goes below it (`legend`).
 
 mod colors;
+mod difference;
 mod frames;
-pub(super) mod heading;
+pub mod heading;
 mod layout;
 mod legend;
 mod tooltips;
@@ -21,6 +22,7 @@ use crate::profile::name::{NameKind, printable};
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Names, Profile, Tree, View};
 use crate::recording::Recording;
+pub use difference::write_difference;
 use layout::{Drawn, Layout};
 use legend::{Entry, Legend};
 use tooltips::{Look, Tooltips};
@@ -122,13 +124,18 @@ impl Picture<'_> {
     }
 }
 
-/// A picture of nothing: what inferno makes of no lines is an error.
+/// A picture of nothing.
 fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let (title, name) = (heading::title(recording, profile), printable(&recording.about.process.name));
+    let name = printable(&recording.about.process.name);
     let text = match profile.view {
         View::Allocated => format!("{name} allocated nothing while it was recorded."),
         view => format!("{name} has no sampled block in the view {view}."),
     };
+    write_text(&heading::title(recording, profile), &text, out)
+}
+
+/// A title and a line of text: what inferno makes of no lines is an error.
+fn write_text(title: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\
@@ -137,8 +144,8 @@ fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) ->
          <text x=\"600\" y=\"30\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"17\">{}</text>\n\
          <text x=\"600\" y=\"60\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"12\">{}</text>\n\
          </svg>",
-        tooltips::escaped(&title),
-        tooltips::escaped(&text)
+        tooltips::escaped(title),
+        tooltips::escaped(text)
     )
 }
 

@@ -7,7 +7,7 @@ use crate::estimate::Exact;
 use crate::estimate::growth::Verdict;
 use crate::estimate::survival::Quantile;
 use crate::output::quantity::{
-    bytes, bytes_change, bytes_within, count, duration, objects_within, percent, time, time_within,
+    bytes, bytes_change_between, bytes_within, count, duration, objects_within, percent, time, time_within,
 };
 use crate::profile::lifetimes::Lifetimes;
 use crate::profile::live::Amount;
@@ -169,7 +169,7 @@ fn growth(profile: &Profile, heap: &LiveHeap, out: &mut dyn Write) -> io::Result
     }
     for suspect in shown {
         let rate = suspect.growth.bytes_per_minute;
-        let rate = bytes_change(rate.value, rate.low, rate.high);
+        let rate = bytes_change_between(rate.value, rate.low, rate.high);
         let (verdict, oldest) = (suspect.verdict.name(), suspect.oldest_ns.map_or("-".into(), time));
         writeln!(out, "{verdict:<8}  {rate:<28}  {oldest:>8}  {}", name(profile, suspect.name))?;
         writeln!(out, "          {}", suspect.evidence())?;

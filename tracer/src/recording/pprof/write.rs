@@ -115,10 +115,11 @@ impl<W: Write> Writer<W> {
             }
             self.message(field::SAMPLE, &message)?;
         }
-        let unattributed = calibration.unattributed();
+        let unattributed = calibration.unattributed_measure();
         if let Some(location) = synthetic.unattributed {
             let label = proto::Label { key: self.strings.index(key::UNATTRIBUTED), num: 1, ..Default::default() };
-            let mut value = vec![unattributed.calls as i64, unattributed.bytes as i64];
+            let mut value: Vec<i64> =
+                [unattributed.objects, unattributed.bytes].map(|of| of.value.round() as i64).into();
             value.resize(if live { 4 } else { 2 }, 0);
             self.message(field::SAMPLE, &proto::Sample { location_id: vec![location], value, label: vec![label] })?;
         }

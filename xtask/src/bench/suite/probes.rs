@@ -74,7 +74,7 @@ impl Probes {
             wakeup_bytes: u64::from(RING_BYTES),
             ..Settings::default()
         };
-        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES }, &CALIBRATION)?;
+        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES, live: None }, &CALIBRATION)?;
         if let Some(refused) = programs.multi_refused() {
             return Err(anyhow!("{refused}"));
         }
