@@ -199,7 +199,7 @@ fn replaced_return_address(slot: u64) -> u64 {
 
 /// 8 bytes of kernel memory, or 0.
 #[inline(always)]
-fn read_kernel(address: u64) -> u64 {
+pub fn read_kernel(address: u64) -> u64 {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(address as *const u64) }.unwrap_or(0)
 }

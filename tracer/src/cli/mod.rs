@@ -1,14 +1,21 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
+mod comparable;
+pub mod diff;
 pub mod doctor;
 pub mod failure;
+mod functions;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
+mod recorded;
+mod regions;
 pub mod render;
 mod scope;
+mod show;
 mod stages;
+mod view;
 
 use std::ffi::OsString;
 
@@ -38,6 +45,8 @@ enum Verb {
     Record(record::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
+    /// Say what changed from one recording to another, and whether chance would do as well
+    Diff(diff::Args),
     /// Say what works here and with a process, and what a recording would lack
     Doctor(doctor::Args),
 }
@@ -51,6 +60,8 @@ pub enum Outcome {
     Incomplete,
     /// What stands in the way was said: exit code 1.
     Unusable,
+    /// More was allocated than `--fail-on-increase` allows: exit code 4.
+    Increased,
 }
 
 impl Cli {
@@ -69,7 +80,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()),
+            Verb::Render(args) => render::run(args.resolve()?),
+            Verb::Diff(args) => diff::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }

@@ -61,7 +61,7 @@ pub enum State {
 /// A feature to try: identifier, description, need, hint, and how.
 type Feature = (&'static str, &'static str, Need, &'static str, fn() -> Tried);
 
-const FEATURES: [Feature; 9] = [
+const FEATURES: [Feature; 10] = [
     ("bpf", "BPF programs load", Need::Required, "in a container, run it with --privileged", features::bpf_program),
     ("ring-buffer", "BPF ring buffer", Need::Required, "Linux 5.8 has it", features::ring_buffer),
     ("bpf-loop", "bpf_loop, to walk stacks with", Need::Required, "Linux 5.17 has it", features::bpf_loop),
@@ -94,9 +94,20 @@ const FEATURES: [Feature; 9] = [
         "the kernel needs CONFIG_DEBUG_INFO_BTF; without it stacks end where another tool has put a return probe",
         features::type_information,
     ),
-    ("uprobe-session", "uprobe session links (entry and return)", Need::Unused, "Linux 6.13 has them", || {
-        features::multi_link(LinkKind::Session)
-    }),
+    (
+        "uprobe-session",
+        "uprobe session links, to follow blocks (--live) without a trap at every return",
+        Need::Better,
+        "Linux 6.13 has them",
+        || features::multi_link(LinkKind::Session),
+    ),
+    (
+        "return-probes",
+        "return probes that pass seccomp filters, to follow blocks (--live)",
+        Need::Better,
+        "Linux 6.11 to 6.13 lack them, but for late releases of 6.12 and 6.13; without them --live is refused",
+        features::harmless_return_probes,
+    ),
 ];
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).

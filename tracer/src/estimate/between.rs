@@ -37,7 +37,8 @@ use super::chain::{Chain, add, values};
 use super::epochs::Epochs;
 use super::measure::{Estimate, Measure};
 use super::parts::Parts;
-use super::quantile::{NORMAL, student};
+use super::quantile::NORMAL;
+use super::student;
 use super::totals::event;
 use crate::recording::Sample;
 
@@ -225,7 +226,7 @@ impl Design {
         let freedom = if n > 2.0 { 2.0 * (n - 1.0).powi(2) / (3.0 * n - 4.0) } else { 1.0 };
         Self {
             mean: links / (2.0 * (links - 1.0)),
-            raise: (student(freedom) / NORMAL).powi(2),
+            raise: (student::quantile(freedom) / NORMAL).powi(2),
             freedom,
             least_deviation: 2.0 / n.max(1.0).powi(2),
         }

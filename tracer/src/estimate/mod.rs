@@ -25,7 +25,9 @@
 //! # Intervals
 //!
 //! Variances are sums over samples and windows, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
-//! them that hold from no sample at all to millions. [`compare`] has shares and differences.
+//! them that hold from no sample at all to millions. [`compare`] has shares and differences; a difference between two
+//! recordings also has to do with chance in the program itself ([`slices`]), and many of them are many chances to be
+//! wrong ([`family`]).
 //!
 //! # Lost samples
 //!
@@ -41,13 +43,21 @@ pub mod calibration;
 mod chain;
 pub mod compare;
 pub mod epochs;
+pub mod family;
+pub mod followed;
+pub mod growth;
 pub mod inclusion;
 pub mod interval;
 pub mod measure;
 pub mod parts;
 pub mod placement;
 mod quantile;
+mod selection;
+pub mod slices;
 pub mod strata;
+mod student;
+pub mod survival;
+pub mod thinning;
 pub mod totals;
 
 #[cfg(test)]

@@ -10,18 +10,48 @@
 //! at_least_because  "slowed", "cost-unknown" or "unseen"; null unless totals are "at-least"
 //! exact      {calls, bytes} counted on every call, or null where not every call was counted
 //! unattributed  {calls, bytes} that were counted but no sample speaks for
-//! total      everything, as a measure
+//! view       the blocks that total, regions, sites, functions, parts and tree are about: "allocated"; where releases were
+//!            followed also "in-use" at the end, in use at the "peak", "temporary"
+//! total      everything in the view, as a measure
+//! regions    the parts that rules divide it into, most bytes first, then "other", which no rule matches; null without
+//!            rules: {region, ...measure, bytes_per_second, objects_per_second, mean_size}; the first two as
+//!            {value, low, high}, null in views of a moment (in-use, peak); mean_size in bytes, null where there is no object
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
+//! live       what became of the blocks, where releases were followed, else null: see below
+//! split      "process" or "thread" where these are told apart, else absent
+//! parts      processes or threads, most bytes first: {part, ...measure}; absent without split
 //! names      names of the tree's frames
 //! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
-//!            both are null for the root; kind is "function", "truncated" or "unattributed"
+//!            both are null for the root; kind is "function", "truncated" or "unattributed", with split also "part"
+//! ```
+//!
+//! Where releases were followed, `live` has
+//!
+//! ```text
+//! in_use     blocks in use at the end, as an amount: {samples, bytes, objects}
+//! peak       {time_ns, ...amount}: what was in use at this moment, when most was. Other samples chose the moment
+//! temporary  {within_ns, share_of_bytes, share_of_objects, ...amount, undecided}: blocks that their thread released within
+//!            this time; the shares are {value, low, high} of all that was allocated; undecided, as an amount: blocks that were younger at the end
+//! resident   {begin, end, explained: {value, low, high}}: bytes, and the share of those at the end that blocks in use are
+//! not_followed  {calls, bytes} counted on every call, of functions or sizes of which no sample was followed: not in `live`
+//! lifetimes  sites, most bytes in use first: {function, in_use, samples, released, oldest_ns, median, p90, survival};
+//!            in_use is an amount; samples and those of them that were released; median and p90 are the ages in
+//!            nanoseconds by which 50 % and 90 % of the blocks are released, {value, low, high}: value is null where fewer are
+//!            while the recording lasts, high where too few were to say; survival are the shares of the blocks that
+//!            live longer than an age, {age_ns, value, low, high}
+//! suspects   sites that grow, then those that may, then those that are steady: {function, verdict, reason, evidence, blocks,
+//!            bytes_per_minute: {value, low, high}, significance, stay, oldest_ns}; verdict is "growing", "unknown" or
+//!            "steady"; reason is null but for unknown ones; `estimate::growth` says what the numbers mean
+//! snapshots  {every_ns, times_ns, total, sites}: bytes in use at each time as {value, low, high}; sites are {function, bytes}
 //! ```
 //!
 //! A measure is `samples`, `share` (of all bytes) with its 95 % interval `share_low` and `share_high`, and `bytes` and
 //! `objects` as `{value, low, high}`: the estimate and its 95 % interval. Exact values have equal ends. Where totals are
 //! "at-least", `low` is what can be said, `high` is null, and `value` is the share of the lower bound of everything. Nodes of less than 0.01 % of the bytes are left out; their callers
 //! are there.
+
+mod live;
 
 use std::io::{self, Write};
 
@@ -31,6 +61,7 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::estimate::epochs::Unbounded;
 use crate::estimate::{Interval, Measure, Totals};
 use crate::profile::name::NameKind;
+use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
 use crate::recording::{About, Recording};
 
@@ -41,7 +72,7 @@ const MIN_SHARE: f64 = 1e-4;
 pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let kept = kept_nodes(profile);
     let intervals = || recording.samples.iter().map(|sample| sample.interval);
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = profile.allocated.unattributed();
     let document = Document {
         format: "tracer-profile",
         version: 1,
@@ -49,22 +80,27 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
-        totals: match profile.totals() {
+        totals: match profile.allocated.totals() {
             Totals::Exact(_) => "exact",
             Totals::Estimated { .. } => "estimated",
             Totals::AtLeast { .. } => "at-least",
         },
-        at_least_because: match profile.totals() {
+        at_least_because: match profile.allocated.totals() {
             Totals::AtLeast { because: Unbounded::Slowed(_), .. } => Some("slowed"),
             Totals::AtLeast { because: Unbounded::CostUnknown, .. } => Some("cost-unknown"),
             Totals::AtLeast { because: Unbounded::Unseen, .. } => Some("unseen"),
             _ => None,
         },
-        exact: profile.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
+        exact: profile.allocated.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
         unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
+        view: profile.view.name(),
         total: Shown::everything(profile),
+        regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
+        live: profile.live.as_ref().map(|heap| live::Live::new(recording, profile, heap)),
+        split: profile.split.map(|split| split.to_string()),
+        parts: profile.split.map(|_| Parts(profile)),
         names: Names(profile),
         tree: Nodes { profile, kept: &kept },
     };
@@ -101,9 +137,16 @@ struct Document<'a> {
     at_least_because: Option<&'static str>,
     exact: Option<Counted>,
     unattributed: Counted,
+    view: &'static str,
     total: Shown,
+    regions: Option<Vec<RegionLine<'a>>>,
     sites: Rows<'a>,
     functions: Rows<'a>,
+    live: Option<live::Live<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Parts<'a>>,
     names: Names<'a>,
     tree: Nodes<'a>,
 }
@@ -185,6 +228,43 @@ impl Shown {
     }
 }
 
+/// A region and its rates.
+#[derive(Serialize)]
+struct RegionLine<'a> {
+    region: &'a str,
+    #[serde(flatten)]
+    measure: Shown,
+    bytes_per_second: Option<Rate>,
+    objects_per_second: Option<Rate>,
+    mean_size: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
+    let rate = |value: f64, interval: Interval| {
+        let Interval { low, high } = interval.per(recording.seconds());
+        Rate { value: value / recording.seconds(), low, high }
+    };
+    let line = |row: &RegionRow| {
+        let total = &row.total;
+        let (bytes, objects) = (total.bytes.value, total.objects.value);
+        RegionLine {
+            region: regions.name(row.region),
+            measure: Shown::new(profile, total),
+            bytes_per_second: profile.view.has_rate().then(|| rate(bytes, profile.bytes_interval(total))),
+            objects_per_second: profile.view.has_rate().then(|| rate(objects, profile.objects_interval(total))),
+            mean_size: (objects > 0.0).then(|| bytes / objects),
+        }
+    };
+    regions.rows.iter().map(line).collect()
+}
+
 struct Rows<'a> {
     profile: &'a Profile,
     rows: &'a [Row],
@@ -202,6 +282,26 @@ impl Serialize for Rows<'_> {
             function: self.profile.names.text(row.name),
             measure: Shown::new(self.profile, &row.total),
         }))
+    }
+}
+
+struct Parts<'a>(&'a Profile);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            part: &'a str,
+            #[serde(flatten)]
+            measure: Shown,
+        }
+        let Self(profile) = self;
+        serializer.collect_seq(
+            profile
+                .parts
+                .iter()
+                .map(|row| Line { part: profile.names.text(row.name), measure: Shown::new(profile, &row.total) }),
+        )
     }
 }
 
@@ -250,6 +350,7 @@ impl Serialize for TreeNode<'_> {
                 None | Some(NameKind::Function) => "function",
                 Some(NameKind::Truncated) => "truncated",
                 Some(NameKind::Unattributed) => "unattributed",
+                Some(NameKind::Part) => "part",
             },
         )?;
         map.serialize_entry("samples", &shown.samples)?;

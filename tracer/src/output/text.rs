@@ -1,5 +1,7 @@
 //! The summary on a terminal.
 
+mod live;
+
 use std::io::{self, Write};
 
 use super::quantity::{bytes, count, duration, percent};
@@ -8,7 +10,7 @@ use super::svg::heading::interval;
 use super::{Destination, Format};
 use crate::estimate::Totals;
 use crate::profile::name::printable;
-use crate::profile::{Profile, Row};
+use crate::profile::{NameIndex, Profile, Row, View};
 use crate::recording::Recording;
 use crate::recording::about::{Ended, Process};
 
@@ -24,8 +26,22 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     stacks(recording, out)?;
     losses(recording, profile, out)?;
     cost(recording, out)?;
+    if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
+        table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
+    }
+    super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
-        table("Allocation sites: nearest caller outside allocator and standard library", profile, &profile.sites, out)?;
+        let of = match profile.view {
+            View::Allocated => "Allocation sites",
+            View::InUse => "Sites of blocks in use at the end",
+            View::Peak => "Sites of blocks in use at the peak",
+            View::Temporary => "Sites of temporary blocks",
+        };
+        let title = format!("{of}: nearest caller outside allocator and standard library");
+        table(&title, "site", profile, &profile.sites, out)?;
+    }
+    if let Some(heap) = &profile.live {
+        live::tables(profile, heap, out)?;
     }
     next(recording, files, out)
 }
@@ -46,10 +62,11 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let amount = shown::totals(profile);
-    match profile.totals() {
+    let allocated = &profile.allocated;
+    let amount = shown::totals(allocated);
+    match allocated.totals() {
         Totals::Exact(exact) => {
-            let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
+            let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
         }
@@ -59,7 +76,7 @@ fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
             writeln!(out, "          {}", shown::reason(because))?;
         }
     }
-    if profile.calibration.in_windows() {
+    if allocated.in_windows() {
         let epochs = &recording.about.epochs;
         let capped = epochs.iter().filter(|epoch| epoch.window.capped).count();
         let early = match capped {
@@ -69,11 +86,14 @@ fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
         };
         writeln!(out, "counted   in {}{early}", shown::windows(epochs))?;
     }
+    if let (Some(heap), Some(about)) = (&profile.live, &recording.about.live) {
+        live::totals(profile, heap, about, out)?;
+    }
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = allocated.unattributed();
     if unattributed.calls > 0 {
         let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
-        let kind = if profile.exact().is_some() { "exact" } else { "as counted" };
+        let kind = if allocated.exact().is_some() { "exact" } else { "as counted" };
         writeln!(out, "          {amount} in {calls} calls ({kind}) are of sizes that no sample has: unattributed")?;
     }
     Ok(())
@@ -169,23 +189,22 @@ fn cost(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
     let width = if profile.calibration.in_windows() { 22 } else { 8 };
-    writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", "objects", "mean size")?;
+    writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
     for row in rows.iter().take(shown) {
         let total = &row.total;
-        let name: String = profile.names.text(row.name).chars().take(NAME).collect();
-        let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
         let numbers = Shown::new(profile, total);
         writeln!(
             out,
-            "{:>width$}  {:<26}  {:<28}  {:>10}  {name}{cut}",
+            "{:>width$}  {:<26}  {:<28}  {:>10}  {}",
             numbers.share,
             numbers.bytes,
             numbers.objects,
             bytes(total.bytes.value / total.objects.value.max(1.0)),
+            name(profile, row.name),
         )?;
     }
     if rows.len() > shown {
@@ -193,6 +212,15 @@ fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> i
         writeln!(out, "{:>width$}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
     }
     Ok(())
+}
+
+/// A function's name, cut where it is too long for a table.
+fn name(profile: &Profile, name: NameIndex) -> String {
+    let text = profile.names.text(name);
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {

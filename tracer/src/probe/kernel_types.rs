@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use tracer_ebpf::abi::settings::ReturnProbeOffsets;
+use tracer_ebpf::abi::settings::{ParentOffsets, ReturnProbeOffsets};
 
 /// The structures of a BTF blob by name.
 pub struct KernelTypes<'a> {
@@ -64,6 +64,17 @@ impl<'a> KernelTypes<'a> {
             instance_stack: self.offset("return_instance", "stack")?,
             instance_original: self.offset("return_instance", "orig_ret_vaddr")?,
             instance_next: self.offset("return_instance", "next")?,
+        })
+    }
+
+    /// Where this kernel says who a process's parent is.
+    pub fn parents(&self) -> Option<ParentOffsets> {
+        Some(ParentOffsets {
+            task_real_parent: self.offset("task_struct", "real_parent")?,
+            task_tgid: self.offset("task_struct", "tgid")?,
+            task_signal: self.offset("task_struct", "signal")?,
+            signal_flags: self.offset("signal_struct", "flags")?,
+            padding: 0,
         })
     }
 }

@@ -3,8 +3,11 @@
 pub mod counters;
 pub mod features;
 pub mod kernel_types;
+pub mod live;
+pub mod live_map;
 pub mod multi;
 pub mod programs;
+pub mod return_probes;
 pub mod tables;
 pub mod tracepoint;
 pub mod uprobes;

@@ -4,7 +4,7 @@ use super::name::{NameIndex, NameKind, Names};
 use super::paths::Paths;
 use super::plumbing::is_plumbing;
 use crate::estimate::{Calibration, Measure};
-use crate::recording::{Recording, StackIndex};
+use crate::recording::StackIndex;
 
 /// A line of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,31 +15,66 @@ pub struct Row {
     pub total: Measure,
 }
 
-/// The tables (sites, functions) of a recording, see [`super::Profile`].
-pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
+/// The site of each stack: see [`super::Profile`].
+pub fn sites(paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
     let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
-    let stacks = 0..recording.stacks.len() as StackIndex;
-    let site_of: Vec<Option<NameIndex>> = stacks.map(|stack| site(stack, paths, names, &plumbing)).collect();
+    (0..paths.len() as StackIndex).map(|stack| site(stack, paths, names, &plumbing)).collect()
+}
+
+/// The tables (sites, functions) of a recording whose stacks have these sites, see [`super::Profile`].
+pub fn build(
+    site_of: &[Option<NameIndex>],
+    paths: &Paths,
+    names: &Names,
+    calibration: &Calibration,
+) -> (Vec<Row>, Vec<Row>) {
     let sites = calibration.sum(names.len(), |stack, groups| {
         if let Some(site) = site_of[stack as usize] {
             groups.add(site);
         }
     });
 
-    // The visit in which a name was seen last: a recursive function counts once.
-    let mut seen = vec![0u32; names.len()];
-    let mut visit = 0;
-    let functions = calibration.sum(names.len(), |stack, groups| {
-        visit += 1;
+    let mut distinct = Distinct::new(names);
+    let functions =
+        calibration.sum(names.len(), |stack, groups| distinct.visit(stack, paths, |function| groups.add(function)));
+    (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
+}
+
+/// The functions of a stack, each once: a recursive one is counted once.
+pub(super) struct Distinct {
+    /// The visit in which a name was seen last.
+    seen: Vec<u32>,
+    visits: u32,
+}
+
+impl Distinct {
+    pub(super) fn new(names: &Names) -> Self {
+        Self { seen: vec![0; names.len()], visits: 0 }
+    }
+
+    pub(super) fn visit(&mut self, stack: StackIndex, paths: &Paths, mut each: impl FnMut(NameIndex)) {
+        self.visits += 1;
         for frame in paths.get(stack) {
             let name = frame.name();
-            if seen[name as usize] != visit {
-                seen[name as usize] = visit;
-                groups.add(name);
+            if self.seen[name as usize] != self.visits {
+                self.seen[name as usize] = self.visits;
+                each(name);
             }
         }
+    }
+}
+
+/// The table of parts. `of_stack`: the part of each stack; empty where none are told apart.
+pub fn parts(of_stack: &[u32], names: &Names, calibration: &Calibration) -> Vec<Row> {
+    if of_stack.is_empty() {
+        return Vec::new();
+    }
+    let parts = calibration.sum(names.len(), |stack, groups| {
+        if let Some(part) = of_stack.get(stack as usize) {
+            groups.add(names.of_part(*part));
+        }
     });
-    (rows(sites, names), rows(functions, names))
+    rows(parts, names, NameKind::Part)
 }
 
 /// The innermost caller of the allocation function that is not plumbing; where all are, the outermost.
@@ -50,10 +85,10 @@ fn site(stack: StackIndex, paths: &Paths, names: &Names, plumbing: &[bool]) -> O
     callers.into_iter().find(|&name| !plumbing[name as usize]).or_else(|| functions().next())
 }
 
-fn rows(totals: Vec<Measure>, names: &Names) -> Vec<Row> {
+fn rows(totals: Vec<Measure>, names: &Names, kind: NameKind) -> Vec<Row> {
     let mut rows: Vec<Row> = (0..)
         .zip(totals)
-        .filter(|(name, total)| total.samples > 0 && names.kind(*name) == NameKind::Function)
+        .filter(|(name, total)| total.samples > 0 && names.kind(*name) == kind)
         .map(|(name, total)| Row { name, total })
         .collect();
     rows.sort_by(|a, b| b.total.bytes.value.total_cmp(&a.total.bytes.value).then(a.name.cmp(&b.name)));

@@ -4,9 +4,9 @@ use std::io;
 
 use aya::maps::MapError;
 
-use super::processes::ProcessError;
+use super::{discover::DiscoverError, processes::ProcessError};
 use crate::{
-    allocators::NoAllocator,
+    allocators::plan::Unseen,
     probe::{programs::LoadError, uprobes::AttachError},
     target::ProcessError as IdentityError,
 };
@@ -31,7 +31,17 @@ pub enum SessionError {
     Identity(#[from] IdentityError),
     /// Nothing to probe.
     #[error(transparent)]
-    NoAllocator(#[from] NoAllocator),
+    Discover(#[from] DiscoverError),
+    /// Blocks were to be followed, and none can be.
+    #[error("no block of process {process} can be followed: of {family}, {why}; record without --live")]
+    NothingToFollow {
+        /// The process.
+        process: u32,
+        /// Whose blocks.
+        family: &'static str,
+        /// Why not.
+        why: Unseen,
+    },
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Start {
@@ -43,6 +53,9 @@ pub enum SessionError {
     /// It ended first.
     #[error("{0} ended before its first instruction; run it without tracer to see why")]
     EndedEarly(String),
+    /// The map of live blocks.
+    #[error("reading the blocks in use failed: {0}")]
+    Live(#[source] io::Error),
     /// The event loop.
     #[error("waiting for events: {0}")]
     Wait(#[from] io::Error),

@@ -32,6 +32,8 @@ pub struct IntervalControl {
     setting: IntervalSetting,
     samples_per_second: f64,
     interval: u64,
+    /// Never below this, whatever the setting.
+    least: u64,
     /// Bytes per second, smoothed; 0 before the first observation.
     rate: f64,
 }
@@ -44,12 +46,18 @@ impl IntervalControl {
             IntervalSetting::Auto => START,
             IntervalSetting::Fixed(interval) => interval,
         };
-        Self { setting, samples_per_second: (WANTED_SAMPLES / seconds).min(MAX_RATE), interval, rate: 0.0 }
+        Self { setting, samples_per_second: (WANTED_SAMPLES / seconds).min(MAX_RATE), interval, least: 0, rate: 0.0 }
     }
 
     /// The interval to sample with now.
     pub fn interval(&self) -> u64 {
         self.interval
+    }
+
+    /// Never samples with a smaller interval than this from now on.
+    pub fn raise(&mut self, least: u64) {
+        self.least = self.least.max(least);
+        self.interval = self.interval.max(least);
     }
 
     /// Takes note that `bytes` were allocated in the last `elapsed`; returns a new interval where it should change.
@@ -67,14 +75,14 @@ impl IntervalControl {
         if self.rate < 1.0 {
             return None;
         }
-        let wanted = (self.rate / self.samples_per_second).clamp(MIN as f64, MAX as f64);
+        let wanted = (self.rate / self.samples_per_second).clamp(MIN as f64, MAX as f64).max(self.least as f64);
         let ratio = wanted / self.interval as f64;
         if (1.0 / 1.5..=1.5).contains(&ratio) {
             return None;
         }
         // Two significant binary digits: few distinct values.
         let step = 2f64.powf((wanted.log2() * 2.0).round() / 2.0) as u64;
-        let step = step.clamp(MIN, MAX);
+        let step = step.clamp(MIN, MAX).max(self.least);
         (step != self.interval).then(|| {
             self.interval = step;
             step

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{discover::Probed, samples::SampleParts};
 use crate::{
     probe::{counters::ClassCounters, programs::Programs},
-    recording::about::{Ended, Losses},
+    recording::about::{Ended, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -29,6 +29,8 @@ pub struct RawRecording {
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,
+    /// What following blocks left.
+    pub live: Option<Live>,
     /// What else happened, for people.
     pub notes: Vec<String>,
     /// Wall-clock start.

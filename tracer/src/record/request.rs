@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::interval::IntervalSetting;
+use crate::probe::live::LiveOptions;
 
 /// What to record.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub struct Request {
     pub interval: IntervalSetting,
     /// Whether processes that the target makes from now on are traced too.
     pub children: bool,
+    /// Whether blocks are followed to their release.
+    pub live: Option<LiveOptions>,
     /// Frames of a stack at most.
     pub max_frames: u32,
     /// Ring buffer size in bytes: a power of two, at least a page.

@@ -57,12 +57,12 @@ fn rounds(recording: &RawRecording, program: &Path, truth: &[Truth]) -> Vec<Roun
             stack,
             process: sample.process,
             thread: sample.thread,
-            thread_name: String::new(),
             time_ns: sample.time_ns,
             size: sample.size,
             interval: sample.interval,
             // Of the two counters of `about`.
             counter: u32::from(recording.points[sample.function as usize].point.function != "malloc"),
+            ..Sample::default()
         });
     }
     rounds

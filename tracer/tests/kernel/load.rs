@@ -1,6 +1,9 @@
 //! The BPF object loads, and stays far below the verifier's limit.
 
-use tracer::probe::programs::{CALIBRATION, Options, Programs};
+use tracer::probe::{
+    live::LiveOptions,
+    programs::{CALIBRATION, Options, Programs},
+};
 use tracer_ebpf::abi::settings::Settings;
 
 use crate::recording::alone;
@@ -9,25 +12,17 @@ use crate::recording::alone;
 /// shrinks from one kernel to the next.
 const BUDGET: u64 = 50_000;
 
-fn load(calibration: &[&'static str]) -> Programs {
-    let settings = Settings {
-        interval: 1 << 19,
-        max_frames: 128,
-        enabled: 0,
-        wakeup_bytes: 1 << 20,
-        follow_children: 0,
-        launched: 0,
-        padding: 0,
-        return_probes: Default::default(),
-    };
-    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
+fn load(calibration: &[&'static str], live: Option<LiveOptions>) -> Programs {
+    let settings =
+        Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, ..Settings::default() };
+    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22, live }, calibration);
     loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
 fn programs_load_and_attach() {
     let Some(_guard) = alone() else { return };
-    let programs = load(&[]);
+    let programs = load(&[], None);
     if let Some(error) = programs.multi_refused() {
         panic!("{error}");
     }
@@ -38,7 +33,12 @@ fn budget() {
     let Some(_guard) = alone() else { return };
     // Programs that a recording loads only when it needs them are asked for like those of the benchmarks.
     let on_demand = [&CALIBRATION[..], &["libraries_loaded"]].concat();
-    let counts = load(&on_demand).verified_instructions().unwrap();
+    let mut counts = load(&on_demand, None).verified_instructions().unwrap();
+    // Returns are seen in one way or the other.
+    for sessions in [true, false] {
+        let live = LiveOptions { blocks: 1024, sessions };
+        counts.extend(load(&[], Some(live)).verified_instructions().unwrap());
+    }
     // Those of tracer/bpf/tracer.bpf.txt.
     let recorded = include_str!("../../bpf/tracer.bpf.txt").lines().filter_map(|line| line.strip_prefix("program "));
     let names: Vec<_> = recorded.filter_map(|line| line.split(' ').next()).collect();

@@ -2,9 +2,11 @@
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine. With `--nocapture` they show what they measured.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
+mod by_hand;
 mod children;
 mod comparison;
 mod coverage;
+mod difference;
 mod dlopen;
 mod exact_counts;
 mod fork_exec;
@@ -12,7 +14,9 @@ mod gdb;
 mod ground_truth;
 mod late_allocator;
 mod launch;
+mod live;
 mod load;
+mod mappings;
 mod matrix;
 mod names;
 mod overflow;

@@ -11,7 +11,7 @@ use super::{
     scale::Scale,
     spread::Spread,
     target::{FramePointers, Load, Target, folder},
-    tools::{BPFTRACE_SUM, Inside, MEMLEAK, TRACER_ALWAYS, Tools, insides},
+    tools::{BPFTRACE_LEAKS, BPFTRACE_SUM, Inside, MEMLEAK, TRACER_ALWAYS, TRACER_LIVE, Tools, insides},
 };
 
 const ROUNDS: usize = 7;
@@ -96,13 +96,18 @@ fn goals(section: &mut Section, tools: &Tools, costs: &[Vec<(Cost, Cost)>]) {
         let costs = costs.get(tools.tools.iter().position(|tool| tool.name == name)?)?;
         Some(costs.iter().map(|(before, with)| with[0] - before[0]).collect::<Vec<f64>>())
     };
-    let Some(own) = added(TRACER_ALWAYS) else { return };
-    for (name, goal) in [(BPFTRACE_SUM, 1.8), (MEMLEAK, 8.0)] {
-        let Some(other) = added(name) else { continue };
+    let goals = [
+        (TRACER_ALWAYS, BPFTRACE_SUM, 1.8),
+        (TRACER_ALWAYS, MEMLEAK, 8.0),
+        (TRACER_LIVE, MEMLEAK, 4.0),
+        (TRACER_LIVE, BPFTRACE_LEAKS, 4.0),
+    ];
+    for (own_name, name, goal) in goals {
+        let (Some(own), Some(other)) = (added(own_name), added(name)) else { continue };
         let ratio = Spread::of(other.iter().zip(&own).map(|(other, own)| other / own));
         let verdict = if ratio.median >= goal { "met" } else { "missed" };
         section.line(&format!(
-            "Goal: what {name} adds to a pair is at least {goal} times what tracer adds: {verdict} ({ratio})."
+            "Goal: what {name} adds to a pair is at least {goal} times what {own_name} adds: {verdict} ({ratio})."
         ));
     }
 }

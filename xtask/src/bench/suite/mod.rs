@@ -5,6 +5,7 @@ mod game;
 mod hit;
 mod host;
 mod interleave;
+mod live;
 mod loops;
 mod probes;
 mod programs;
@@ -32,6 +33,7 @@ struct Bench {
 const BENCHES: &[Bench] = &[
     Bench { name: "game server", run: game::run },
     Bench { name: "hit", run: hit::run },
+    Bench { name: "live", run: live::run },
     Bench { name: "loop", run: loops::run },
     Bench { name: "programs", run: programs::run },
     Bench { name: "redis", run: redis::run },

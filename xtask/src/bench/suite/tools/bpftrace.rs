@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use super::{BPFTRACE_SUM, Tool, Watched};
+use super::{BPFTRACE_LEAKS, BPFTRACE_SUM, Tool, Watched};
 use crate::bench::suite::target::is_installed;
 
 /// Counting, bytes by stack, and what finds leaks.
@@ -26,7 +26,7 @@ pub fn tools() -> anyhow::Result<Vec<Tool>> {
     Ok(vec![
         tool("bpftrace, `@ = count()`", |library| format!("uprobe:{library}:malloc {{ @ = count(); }}")),
         tool(BPFTRACE_SUM, |library| format!("uprobe:{library}:malloc {{ @[ustack] = sum(arg0); }}")),
-        tool("bpftrace, leaks", |library| {
+        tool(BPFTRACE_LEAKS, |library| {
             format!(
                 "uprobe:{library}:malloc {{ @size[tid] = arg0; @stack[tid] = ustack; }} \
                  uretprobe:{library}:malloc /@size[tid]/ {{ @block[retval] = @size[tid]; @from[retval] = @stack[tid]; \

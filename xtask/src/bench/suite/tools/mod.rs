@@ -25,8 +25,12 @@ const SETTLING: Duration = Duration::from_secs(1);
 pub const TRACER_ALWAYS: &str = "tracer, no budget";
 /// What entry-only tracing with a stack is compared with.
 pub const BPFTRACE_SUM: &str = "bpftrace, `@[ustack] = sum(arg0)`";
-/// What tracing of allocations in use is compared with.
+/// tracer, following sampled blocks.
+pub const TRACER_LIVE: &str = "tracer --live, no budget";
+/// What following blocks is compared with.
 pub const MEMLEAK: &str = "bcc memleak";
+/// The same.
+pub const BPFTRACE_LEAKS: &str = "bpftrace, leaks";
 
 /// A tool that watches a process by its id.
 pub struct Tool {
