@@ -9,6 +9,7 @@ pub mod plumbing;
 pub mod regions;
 pub mod split;
 pub mod tables;
+pub mod timeline;
 pub mod tree;
 
 use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
