@@ -5,6 +5,7 @@ pub mod diff;
 pub mod doctor;
 pub mod failure;
 mod functions;
+mod overhead;
 mod owner;
 mod privileges;
 mod progress;
@@ -16,6 +17,7 @@ pub mod report;
 mod scope;
 mod show;
 mod stages;
+mod view;
 
 use std::ffi::OsString;
 

@@ -8,7 +8,7 @@ use std::{
 use super::{Outcome, recorded, regions};
 use crate::{
     output::report::Report,
-    profile::{Options, Profile, timeline::Timeline},
+    profile::{Options, Profile, View, timeline::Timeline},
 };
 
 /// Arguments of `tracer report`.
@@ -41,7 +41,9 @@ impl Args {
     /// Wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self { recording, json, regions } = self;
-        Ok(Settings { recording, json, show: Options { rules: regions.resolve()?, ..Options::default() } })
+        // Rates are of what is allocated, whatever became of it.
+        let view = Some(View::Allocated);
+        Ok(Settings { recording, json, show: Options { rules: regions.resolve()?, view, ..Options::default() } })
     }
 }
 

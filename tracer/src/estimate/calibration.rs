@@ -38,31 +38,40 @@ use crate::recording::{About, Recording, Sample, StackIndex};
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    kept: f64,
+    pub(super) kept: f64,
     /// Bytes that one sample more would stand for.
-    unit: f64,
-    strata: Strata,
+    pub(super) unit: f64,
+    pub(super) strata: Strata,
     /// Of bytes and objects, on top of what strata are scaled by.
-    factors: [f64; 2],
-    bundles: Vec<Bundle>,
-    windows: Option<Windows>,
-    attributed: Measure,
-    unattributed: Measure,
-    totals: Totals,
+    pub(super) factors: [f64; 2],
+    pub(super) bundles: Vec<Bundle>,
+    pub(super) windows: Option<Windows>,
+    pub(super) attributed: Measure,
+    pub(super) unattributed: Measure,
+    pub(super) totals: Totals,
+    /// What all samples speak for where these are [`Self::select`]ed ones and that is known exactly.
+    pub(super) selected_of: Option<Measure>,
 }
 
 /// What samples were taken in windows has more.
 #[derive(Clone, Debug)]
-struct Windows {
+pub(super) struct Windows {
     epochs: Epochs,
     between: Between,
     /// By window in place of stratum, scaled.
     bundles: Vec<Bundle>,
 }
 
-/// The samples of one stack in one stratum, or in one window.
+impl Windows {
+    /// What each of them stands for.
+    pub(super) fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+}
+
+/// The samples of one stack, or what stands in its place, in one stratum or in one window.
 #[derive(Clone, Copy, Debug)]
-struct Bundle {
+pub(super) struct Bundle {
     of: u32,
     stack: StackIndex,
     parts: Parts,
@@ -84,10 +93,7 @@ impl Calibration {
             cell.sampled += Exact { calls: 1, bytes: sample.size };
         }
         let strata = Strata::new(&cells, Design { interval, kept });
-        let bundles = bundled(samples, |sample| {
-            let stratum = strata.of_cell[cell_of(about, sample)].unwrap_or_default();
-            Some((stratum, Parts::of(sample, kept, weight_in(epochs.as_ref(), sample))))
-        });
+        let bundles = by_stratum(recording, &strata, kept, epochs.as_ref(), |_, sample| Some(sample.stack));
         let mut calibration = Self {
             kept,
             unit: interval as f64 / kept,
@@ -98,6 +104,7 @@ impl Calibration {
             windows: None,
             attributed: Measure::default(),
             totals: Totals::Exact(exact_total(about)),
+            selected_of: None,
         };
         (calibration.attributed, _) = calibration.all();
         let calibrated = calibration.strata.strata.iter().all(|s| s.exact.is_some()) && !about.counters.is_empty();
@@ -110,7 +117,7 @@ impl Calibration {
     }
 
     /// The totals of samples alone.
-    fn estimated(&self) -> Totals {
+    pub(super) fn estimated(&self) -> Totals {
         let mut total = self.attributed;
         total += self.unattributed;
         let Measure { bytes, objects, .. } = total;
@@ -159,13 +166,14 @@ impl Calibration {
         }
         let (attributed, by_cost) = self.all();
 
-        let bundles = bundled(&recording.samples, |sample| {
+        let bundles = bundled(&recording.samples, |_, sample| {
             let weight = epochs.weight(sample.epoch);
             let link = weight.link?;
             let correction = epochs.links.get(link as usize)?.correction;
             let factors = self.factors_of(&recording.about, sample);
             Some((
                 link,
+                sample.stack,
                 Between::in_window(sample, &Parts::of(sample, self.kept, weight), weight.mid(), factors, correction),
             ))
         });
@@ -323,21 +331,34 @@ fn add(sum: &mut [f64; 2], other: [f64; 2], factor: f64) {
     }
 }
 
-/// Adds up the samples of each stack under each key, in the order of keys.
-fn bundled(samples: &[Sample], of: impl Fn(&Sample) -> Option<(u32, Parts)>) -> Vec<Bundle> {
+/// The samples that `key` gives a number, added up by stratum and number.
+pub(super) fn by_stratum(
+    recording: &Recording,
+    strata: &Strata,
+    kept: f64,
+    epochs: Option<&Epochs>,
+    key: impl Fn(u32, &Sample) -> Option<u32>,
+) -> Vec<Bundle> {
+    bundled(&recording.samples, |index, sample| {
+        let stratum = strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
+        Some((stratum, key(index, sample)?, Parts::of(sample, kept, weight_in(epochs, sample))))
+    })
+}
+
+/// Adds up samples by stratum or window, and by stack or what stands in its place; in that order.
+fn bundled(samples: &[Sample], of: impl Fn(u32, &Sample) -> Option<(u32, u32, Parts)>) -> Vec<Bundle> {
     let keyed = (0u32..).zip(samples).filter_map(|(i, sample)| {
-        let (key, _) = of(sample)?;
-        Some((u64::from(key) << 32 | u64::from(sample.stack), i))
+        let (outer, inner, _) = of(i, sample)?;
+        Some((u64::from(outer) << 32 | u64::from(inner), i))
     });
     let mut order: Vec<(u64, u32)> = keyed.collect();
     order.sort_unstable();
     let mut bundles: Vec<Bundle> = Vec::new();
     for (_, i) in order {
-        let sample = &samples[i as usize];
-        let Some((key, parts)) = of(sample) else { continue };
+        let Some((outer, inner, parts)) = of(i, &samples[i as usize]) else { continue };
         match bundles.last_mut() {
-            Some(last) if (last.of, last.stack) == (key, sample.stack) => last.parts += parts,
-            _ => bundles.push(Bundle { of: key, stack: sample.stack, parts }),
+            Some(last) if (last.of, last.stack) == (outer, inner) => last.parts += parts,
+            _ => bundles.push(Bundle { of: outer, stack: inner, parts }),
         }
     }
     bundles

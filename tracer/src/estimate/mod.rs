@@ -44,15 +44,20 @@ mod chain;
 pub mod compare;
 pub mod epochs;
 pub mod family;
+pub mod followed;
+pub mod growth;
 pub mod inclusion;
 pub mod interval;
 pub mod measure;
 pub mod parts;
 pub mod placement;
 mod quantile;
+mod selection;
 pub mod slices;
 pub mod strata;
 mod student;
+pub mod survival;
+pub mod thinning;
 pub mod totals;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::{
-    profile::{Options, Split},
+    profile::{Options, Split, View},
     synthetic::program,
 };
 
@@ -31,7 +31,7 @@ fn compare(name: &str, actual: &[u8]) {
     }
 }
 
-fn check(name: &str, recording: &Recording) {
+fn all_formats(name: &str, recording: &Recording) {
     let profile = Profile::new(recording);
     let mut svg = Vec::new();
     svg::write(recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
@@ -49,17 +49,31 @@ fn check(name: &str, recording: &Recording) {
 
 #[test]
 fn golden_files() {
-    check("program", &program::recording());
+    all_formats("program", &program::recording());
+    all_formats("live", &program::live());
 }
 
 #[test]
 fn golden_files_of_windows() {
-    check("windows", &program::in_windows(1));
+    all_formats("windows", &program::in_windows(1));
 }
 
 #[test]
 fn golden_files_of_lower_bounds() {
-    check("bounds", &program::in_windows(4));
+    all_formats("bounds", &program::in_windows(4));
+}
+
+#[test]
+fn golden_views() {
+    let recording = program::live();
+    for view in View::ALL {
+        let options = Options { view: Some(view), ..Options::default() };
+        let profile = Profile::with_options(&recording, &options);
+        let mut folded = Vec::new();
+        folded::write(&profile, &mut folded).unwrap();
+        let name = if view == View::InUse { "live.folded".to_owned() } else { format!("live-{view}.folded") };
+        compare(&name, &folded);
+    }
 }
 
 #[test]

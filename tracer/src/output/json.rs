@@ -1,5 +1,7 @@
 //! JSON for scripts; docs/json.md says what is in it.
 
+mod live;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::quantity::significant;
 use crate::estimate::epochs::Unbounded;
-use crate::estimate::{Interval, Measure, Totals};
+use crate::estimate::{Calibration, Interval, Measure, Totals};
 use crate::profile::name::NameKind;
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
@@ -20,7 +22,7 @@ const MIN_SHARE: f64 = 1e-4;
 pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let kept = kept_nodes(profile);
     let intervals = || recording.samples.iter().map(|sample| sample.interval);
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = profile.allocated.unattributed();
     let document = Document {
         format: "tracer-profile",
         version: 1,
@@ -28,14 +30,16 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
-        totals: kind_of_totals(profile),
-        at_least_because: at_least_because(profile),
-        exact: profile.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
+        totals: kind_of_totals(&profile.allocated),
+        at_least_because: at_least_because(&profile.allocated),
+        exact: profile.allocated.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
         unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
+        view: profile.view.name(),
         total: Shown::everything(profile),
         regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
+        live: profile.live.as_ref().map(|heap| live::Live::new(recording, profile, heap)),
         split: profile.split.map(|split| split.to_string()),
         parts: profile.split.map(|_| Parts(profile)),
         names: Names(profile),
@@ -48,16 +52,16 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
 }
 
 /// What can be said of sums.
-pub(super) fn kind_of_totals(profile: &Profile) -> &'static str {
-    match profile.totals() {
+pub(super) fn kind_of_totals(calibration: &Calibration) -> &'static str {
+    match calibration.totals() {
         Totals::Exact(_) => "exact",
         Totals::Estimated { .. } => "estimated",
         Totals::AtLeast { .. } => "at-least",
     }
 }
 
-fn at_least_because(profile: &Profile) -> Option<&'static str> {
-    let Totals::AtLeast { because, .. } = profile.totals() else { return None };
+fn at_least_because(calibration: &Calibration) -> Option<&'static str> {
+    let Totals::AtLeast { because, .. } = calibration.totals() else { return None };
     Some(match because {
         Unbounded::Slowed(_) => "slowed",
         Unbounded::CostUnknown => "cost-unknown",
@@ -92,10 +96,12 @@ struct Document<'a> {
     at_least_because: Option<&'static str>,
     exact: Option<Counted>,
     unattributed: Counted,
+    view: &'static str,
     total: Shown,
     regions: Option<Vec<RegionLine<'a>>>,
     sites: Rows<'a>,
     functions: Rows<'a>,
+    live: Option<live::Live<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,8 +193,8 @@ pub(super) struct RegionLine<'a> {
     region: &'a str,
     #[serde(flatten)]
     measure: Shown,
-    bytes_per_second: Rate,
-    objects_per_second: Rate,
+    bytes_per_second: Option<Rate>,
+    objects_per_second: Option<Rate>,
     mean_size: Option<f64>,
 }
 
@@ -216,8 +222,8 @@ pub(super) fn region_lines<'a>(recording: &Recording, profile: &Profile, regions
         RegionLine {
             region: regions.name(row.region),
             measure: Shown::new(profile, total),
-            bytes_per_second: rate(bytes, profile.bytes_interval(total)),
-            objects_per_second: rate(objects, profile.objects_interval(total)),
+            bytes_per_second: profile.view.has_rate().then(|| rate(bytes, profile.bytes_interval(total))),
+            objects_per_second: profile.view.has_rate().then(|| rate(objects, profile.objects_interval(total))),
             mean_size: (objects > 0.0).then(|| significant(bytes / objects)),
         }
     };

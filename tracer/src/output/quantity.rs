@@ -18,6 +18,7 @@ const BYTES: &[Unit] = &[
 const OBJECTS: &[Unit] = &[("", 1.0), (" M", 1e6), (" G", 1e9), (" T", 1e12)];
 
 const PERCENT: &[Unit] = &[(" %", 0.01)];
+const TIME: &[Unit] = &[(" ns", 1.0), (" µs", 1e3), (" ms", 1e6), (" s", 1e9)];
 
 /// Bytes with a unit: `12.3 MiB`.
 pub fn bytes(value: f64) -> String {
@@ -97,6 +98,43 @@ pub fn percent(share: f64) -> String {
 /// A share with its 95 % interval, in percent: `10.2 ± 0.8 %`.
 pub fn percent_within(share: f64, interval: Interval) -> String {
     within(PERCENT, share, interval)
+}
+
+/// Bytes more or less with their 95 % interval: `+1.20 [+0.90 to +1.61] MiB`.
+pub fn bytes_change_between(value: f64, low: f64, high: f64) -> String {
+    let (unit, scale) = unit(BYTES, value.abs().max(low.abs()).max(high.abs()));
+    let decimals = decimals(value.abs() / scale, scale);
+    let step = scale / 10f64.powi(decimals as i32);
+    let signed = |x: f64| {
+        let text = grouped((x / scale).abs(), decimals);
+        let zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+        format!(
+            "{}{text}",
+            if zero {
+                ""
+            } else if x < 0.0 {
+                "-"
+            } else {
+                "+"
+            }
+        )
+    };
+    let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+    format!("{} [{} to {}]{unit}", signed(value), signed(low), signed(high))
+}
+
+/// A short time: `12.3 ms`.
+pub fn time(nanoseconds: u64) -> String {
+    let (unit, scale) = unit(TIME, nanoseconds as f64);
+    let scaled = nanoseconds as f64 / scale;
+    // Options and the like are whole numbers on purpose.
+    let decimals = if scaled.fract() == 0.0 { 0 } else { decimals(scaled, scale) };
+    format!("{}{unit}", grouped(scaled, decimals))
+}
+
+/// A short time with its 95 % interval: `12.3 ± 0.8 ms`.
+pub fn time_within(value: u64, low: u64, high: u64) -> String {
+    within(TIME, value as f64, Interval { low: low as f64, high: high as f64 })
 }
 
 /// A length of time: `10.0 s`, `2 min 5 s`.
@@ -187,6 +225,17 @@ mod tests {
         assert_eq!(bytes_change(700.0, 0.0), "+700 B");
         assert_eq!([-0.123, 0.05, 0.0, 41.0].map(relative_change), ["-12.3 %", "+5.0 %", "+0.0 %", "+4100 %"]);
         assert_eq!([f64::INFINITY, -1.0].map(relative_change), ["new", "gone"]);
+    }
+
+    #[test]
+    fn uneven_changes_and_times_have_a_unit() {
+        let mib = 1048576.0;
+        assert_eq!(bytes_change_between(1.2 * mib, 0.901 * mib, 1.601 * mib), "+1.20 [+0.90 to +1.61] MiB");
+        assert_eq!(bytes_change_between(0.0, -2048.0, 1000.0), "0.00 [-2.00 to +0.98] KiB");
+        assert_eq!(bytes_change_between(-300.0, -310.0, 0.0), "-300 [-310 to 0] B");
+        assert_eq!([7, 1500, 20_000_000, 61_234_567_890].map(time), ["7 ns", "1.50 µs", "20 ms", "61.2 s"]);
+        assert_eq!(time_within(12_000_000, 11_000_000, 13_000_000), "12.0 ± 1.0 ms");
+        assert_eq!(time_within(777, 777, 777), "777 ns");
     }
 
     #[test]

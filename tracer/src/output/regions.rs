@@ -10,8 +10,9 @@ use crate::recording::Recording;
 /// Writes the table, or nothing where there are no regions.
 pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let Some(regions) = &profile.regions else { return Ok(()) };
-    let seconds = recording.seconds();
-    writeln!(out, "\nRegions, per second (estimates with 95 % intervals)")?;
+    // What was in use at a moment has no rate.
+    let (seconds, per) = if profile.view.has_rate() { (recording.seconds(), ", per second") } else { (1.0, "") };
+    writeln!(out, "\nRegions{per} (estimates with 95 % intervals)")?;
     let width = if profile.calibration.in_windows() { 22 } else { 8 };
     line(out, width, ["share", "bytes", "objects", "mean size", "region"])?;
     for row in &regions.rows {

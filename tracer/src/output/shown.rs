@@ -2,7 +2,7 @@
 
 use super::quantity::{bytes, bytes_within, count, objects_within, percent, percent_within};
 use crate::estimate::epochs::Unbounded;
-use crate::estimate::{Interval, Measure, Totals};
+use crate::estimate::{Calibration, Interval, Measure, Totals};
 use crate::profile::Profile;
 use crate::recording::about::Epoch;
 
@@ -42,8 +42,8 @@ impl Shown {
 }
 
 /// Everything, in bytes and calls, with what kind of number that is.
-pub fn totals(profile: &Profile) -> String {
-    match profile.totals() {
+pub fn totals(of: &Calibration) -> String {
+    match of.totals() {
         Totals::Exact(exact) => format!("{} in {} calls (exact)", bytes(exact.bytes as f64), count(exact.calls)),
         Totals::Estimated { bytes, objects } => format!(
             "{} in {} calls (estimated)",

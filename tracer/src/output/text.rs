@@ -1,5 +1,7 @@
 //! The summary on a terminal.
 
+mod live;
+
 use std::io::{self, Write};
 
 use super::quantity::{bytes, count, duration, percent};
@@ -8,7 +10,7 @@ use super::svg::heading::interval;
 use super::{Destination, Format};
 use crate::estimate::Totals;
 use crate::profile::name::printable;
-use crate::profile::{Profile, Row};
+use crate::profile::{NameIndex, Profile, Row, View};
 use crate::recording::Recording;
 use crate::recording::about::{Ended, Process};
 
@@ -29,8 +31,17 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     }
     super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
-        let title = "Allocation sites: nearest caller outside allocator and standard library";
-        table(title, "site", profile, &profile.sites, out)?;
+        let of = match profile.view {
+            View::Allocated => "Allocation sites",
+            View::InUse => "Sites of blocks in use at the end",
+            View::Peak => "Sites of blocks in use at the peak",
+            View::Temporary => "Sites of temporary blocks",
+        };
+        let title = format!("{of}: nearest caller outside allocator and standard library");
+        table(&title, "site", profile, &profile.sites, out)?;
+    }
+    if let Some(heap) = &profile.live {
+        live::tables(profile, heap, out)?;
     }
     next(recording, files, out)
 }
@@ -51,8 +62,9 @@ pub(super) fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<
 }
 
 pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let amount = shown::totals(profile);
-    match profile.totals() {
+    let allocated = &profile.allocated;
+    let amount = shown::totals(allocated);
+    match allocated.totals() {
         Totals::Exact(exact) => {
             let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
@@ -64,7 +76,7 @@ pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Wri
             writeln!(out, "          {}", shown::reason(because))?;
         }
     }
-    if profile.calibration.in_windows() {
+    if allocated.in_windows() {
         let epochs = &recording.about.epochs;
         let capped = epochs.iter().filter(|epoch| epoch.window.capped).count();
         let early = match capped {
@@ -74,11 +86,14 @@ pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Wri
         };
         writeln!(out, "counted   in {}{early}", shown::windows(epochs))?;
     }
+    if let (Some(heap), Some(about)) = (&profile.live, &recording.about.live) {
+        live::totals(profile, heap, about, out)?;
+    }
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = allocated.unattributed();
     if unattributed.calls > 0 {
         let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
-        let kind = if profile.exact().is_some() { "exact" } else { "as counted" };
+        let kind = if allocated.exact().is_some() { "exact" } else { "as counted" };
         writeln!(out, "          {amount} in {calls} calls ({kind}) are of sizes that no sample has: unattributed")?;
     }
     Ok(())
@@ -181,16 +196,15 @@ pub(super) fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], ou
     writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
     for row in rows.iter().take(shown) {
         let total = &row.total;
-        let name: String = profile.names.text(row.name).chars().take(NAME).collect();
-        let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
         let numbers = Shown::new(profile, total);
         writeln!(
             out,
-            "{:>width$}  {:<26}  {:<28}  {:>10}  {name}{cut}",
+            "{:>width$}  {:<26}  {:<28}  {:>10}  {}",
             numbers.share,
             numbers.bytes,
             numbers.objects,
             bytes(total.bytes.value / total.objects.value.max(1.0)),
+            name(profile, row.name),
         )?;
     }
     if rows.len() > shown {
@@ -198,6 +212,15 @@ pub(super) fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], ou
         writeln!(out, "{:>width$}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
     }
     Ok(())
+}
+
+/// A function's name, cut where it is too long for a table.
+fn name(profile: &Profile, name: NameIndex) -> String {
+    let text = profile.names.text(name);
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {

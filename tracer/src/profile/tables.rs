@@ -15,9 +15,19 @@ pub struct Row {
     pub total: Measure,
 }
 
-/// The tables (sites, functions) of a recording, see [`super::Profile`].
-pub fn build(paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
-    let site_of = site_of_stacks(paths, names);
+/// The site of each stack: see [`super::Profile`].
+pub fn sites(paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
+    let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
+    (0..paths.len() as StackIndex).map(|stack| site(stack, paths, names, &plumbing)).collect()
+}
+
+/// The tables (sites, functions) of a recording whose stacks have these sites, see [`super::Profile`].
+pub fn build(
+    site_of: &[Option<NameIndex>],
+    paths: &Paths,
+    names: &Names,
+    calibration: &Calibration,
+) -> (Vec<Row>, Vec<Row>) {
     let sites = calibration.sum(names.len(), |stack, groups| {
         if let Some(site) = site_of[stack as usize] {
             groups.add(site);
@@ -28,12 +38,6 @@ pub fn build(paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Ro
     let functions =
         calibration.sum(names.len(), |stack, groups| distinct.visit(stack, paths, |function| groups.add(function)));
     (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
-}
-
-/// The allocation site of each stack.
-pub(super) fn site_of_stacks(paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
-    let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
-    (0..paths.len() as StackIndex).map(|stack| site(stack, paths, names, &plumbing)).collect()
 }
 
 /// The functions of a stack, each once: a recursive one is counted once.

@@ -10,11 +10,13 @@ impl Calibration {
     /// 95 % interval of a group's bytes. Where sums are lower bounds, it is that of the group's share in the bound.
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         let value = group.bytes.value;
+        if let Some(whole) = self.known_whole() {
+            return interval::of_part(group.bytes, self.unit, whole.bytes.value, self.unit);
+        }
         match self.totals {
-            Totals::Exact(_) => interval::of_part(group.bytes, self.unit, self.attributed.bytes.value, self.unit),
             Totals::AtLeast { .. } => self.share_of_bytes(group),
-            Totals::Estimated { .. } if self.windows.is_none() => interval::of_sum(group.bytes, self.unit),
-            Totals::Estimated { .. } => {
+            _ if self.windows.is_none() => interval::of_sum(group.bytes, self.unit),
+            _ => {
                 let sum = interval::of_events(group.bytes, between::unit(group.bytes, self.unit, 0.0));
                 if value <= self.total_bytes() / 2.0 {
                     return sum;
@@ -54,6 +56,11 @@ impl Calibration {
         Interval { low: of_part.low.min(low), high: of_part.high.max(high).min(total) }
     }
 
+    /// What all samples of the recording speak for, where that is known exactly.
+    fn known_whole(&self) -> Option<Measure> {
+        self.exact().map(|_| self.attributed).or(self.selected_of)
+    }
+
     fn total_bytes(&self) -> f64 {
         self.attributed.bytes.value + self.unattributed.bytes.value
     }
@@ -63,13 +70,12 @@ impl Calibration {
     /// those seen.
     pub fn objects_interval(&self, group: &Measure) -> Interval {
         let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean_objects(group) } else { 0.0 };
-        if self.exact().is_none() {
+        let Some(whole) = self.known_whole() else {
             return match self.windows {
                 Some(_) => interval::of_events(group.objects, between::unit(group.objects, unit, 0.0)),
                 None => interval::of_sum(group.objects, unit),
             };
-        }
-        let whole = self.attributed;
+        };
         let rest = Measure {
             samples: whole.samples.saturating_sub(group.samples),
             objects: Estimate { value: whole.objects.value - group.objects.value, variance: 0.0 },

@@ -33,7 +33,7 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         version: 1,
         about: &recording.about,
         samples: recording.samples.len(),
-        totals: kind_of_totals(profile),
+        totals: kind_of_totals(&profile.calibration),
         total: Shown::everything(profile),
         stretches: timeline.stretches.iter().map(|stretch| [stretch.start_ns, stretch.end_ns]).collect(),
         over_time,

@@ -46,7 +46,7 @@ fn tooltip(profile: &Profile, index: usize, node: &Node) -> String {
     let is_exact = profile.exact().is_some();
     match (node.frame, kind) {
         (None, _) if is_exact => format!("all ({value} exact, 100 %, {samples}, {objects} objects exact)"),
-        (None, _) => format!("all ({}, 100 %, {samples})", shown::totals(profile).replace(['(', ')'], "")),
+        (None, _) => format!("all ({}, 100 %, {samples})", shown::totals(&profile.calibration).replace(['(', ')'], "")),
         (Some(frame), Some(NameKind::Unattributed)) if is_exact => {
             let (name, share) = (profile.names.text(frame.name()), percent(profile.share(total)));
             format!("{name} ({value} exact, {share}, no samples, {objects} objects exact)")

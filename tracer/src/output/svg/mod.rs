@@ -20,7 +20,7 @@ use inferno::flamegraph::{self, TextTruncateDirection};
 use super::shown::Shown;
 use crate::profile::name::{NameKind, printable};
 use crate::profile::regions::{RegionRow, Regions};
-use crate::profile::{Names, Profile, Tree};
+use crate::profile::{Names, Profile, Tree, View};
 use crate::recording::Recording;
 pub use difference::write_difference;
 use layout::{Drawn, Layout};
@@ -47,10 +47,10 @@ impl Default for Options {
 pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &mut dyn Write) -> io::Result<()> {
     let layout = Layout::new(&profile.tree, &profile.names);
     if layout.width == 0 {
-        return write_empty(recording, out);
+        return write_empty(recording, profile, out);
     }
     let picture = Picture {
-        title: heading::title(recording),
+        title: heading::title(recording, profile),
         subtitle: heading::subtitle(recording, profile),
         tree: &profile.tree,
         names: &profile.names,
@@ -125,10 +125,13 @@ impl Picture<'_> {
 }
 
 /// A picture of nothing.
-fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let name = printable(&recording.about.process.name);
-    let text = format!("{name} allocated nothing while it was recorded.");
-    write_text(&heading::title(recording), &text, out)
+    let text = match profile.view {
+        View::Allocated => format!("{name} allocated nothing while it was recorded."),
+        view => format!("{name} has no sampled block in the view {view}."),
+    };
+    write_text(&heading::title(recording, profile), &text, out)
 }
 
 /// A title and a line of text: what inferno makes of no lines is an error.

@@ -6,7 +6,7 @@ use super::half::Grouping;
 use crate::profile::name::{NameIndex, Names};
 use crate::profile::paths::Paths;
 use crate::profile::regions::RegionIndex;
-use crate::profile::tables::{Distinct, site_of_stacks};
+use crate::profile::tables::{Distinct, sites};
 use crate::profile::tree::Tree;
 use crate::recording::StackIndex;
 
@@ -41,7 +41,7 @@ impl<'a> Groups<'a> {
             })
         });
         let of_node = of_node.collect();
-        let site_of = site_of_stacks(paths, names);
+        let site_of = sites(paths, names);
         let distinct = Distinct::new(names);
         Self { paths, tree, region_of, site_of, distinct, of_node, regions, names: names.len(), nodes }
     }

@@ -91,7 +91,9 @@ fn regions_add_up_to_the_total() {
 fn regions_are_the_same_in_every_split() {
     let recording = program::recording();
     let rules = || rules(&["ai=^game::ai::", "game=module:game"], "");
-    let of = |split| Profile::with_options(&recording, &Options { split, rules: rules() }).regions.unwrap();
+    let of = |split| {
+        Profile::with_options(&recording, &Options { split, rules: rules(), ..Options::default() }).regions.unwrap()
+    };
     let (whole, split) = (of(None), of(Some(Split::Thread)));
     assert!(whole.rows.iter().filter(|row| row.total.samples > 0).count() > 1);
     for (a, b) in whole.rows.iter().zip(&split.rows) {

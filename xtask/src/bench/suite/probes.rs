@@ -1,14 +1,14 @@
 //! BPF programs on malloc and free of the target.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{num::NonZeroU32, os::fd::OwnedFd, path::PathBuf};
 
 use anyhow::{Context as _, anyhow, ensure};
 use tracer::{
     allocators::{self, ModuleSymbols},
     probe::{
+        live::{LiveOptions, LivePoints},
         multi::Point,
         programs::{CALIBRATION, Options, Programs},
-        value::Value,
     },
     record::{
         decode::{RawSample, Record, decode},
@@ -31,22 +31,21 @@ pub struct Probes {
     library: PathBuf,
     /// malloc, where recordings have their breakpoint.
     pub malloc: Point,
-    /// free, where live-heap recordings would have theirs.
+    /// free, where recordings that follow blocks have theirs.
     pub free: Point,
     /// The first instruction of free.
     pub free_entry: Point,
-    settings: Settings,
     processes: Processes,
     // Keeps the library open.
     _modules: Modules,
 }
 
 impl Probes {
-    /// Loads the programs and finds the C library of the process.
+    /// Loads the programs and finds the C library of the process. `live`: blocks are followed, with session links or without.
     ///
     /// # Errors
     /// When the kernel refuses the programs, or no malloc is found.
-    pub fn new(pid: u32) -> anyhow::Result<Self> {
+    pub fn new(pid: u32, live: Option<bool>) -> anyhow::Result<Self> {
         let mut modules = Modules::new();
         modules.scan(pid)?;
         let library = modules.iter().find(|module| module.path.ends_with("/libc.so.6"));
@@ -64,7 +63,8 @@ impl Probes {
         let cookie = malloc.cookie(0).context("malloc has no size")?.0;
         let malloc = Point { file_offset: malloc.file_offset, cookie };
         let free_entry = free.file_offset - u64::from(free.placement.offset);
-        let free = Point { file_offset: free.file_offset, cookie };
+        let release = free.release_cookie().context("free releases nothing")?.0;
+        let free = Point { file_offset: free.file_offset, cookie: release };
         drop(reader);
 
         let settings = Settings {
@@ -74,13 +74,14 @@ impl Probes {
             wakeup_bytes: u64::from(RING_BYTES),
             ..Settings::default()
         };
-        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES, live: None }, &CALIBRATION)?;
+        let live = live.map(|sessions| LiveOptions { blocks: 1 << 18, sessions });
+        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES, live }, &CALIBRATION)?;
         if let Some(refused) = programs.multi_refused() {
             return Err(anyhow!("{refused}"));
         }
         let processes = Processes::new(Modules::new(), 64 << 20);
         let free_entry = Point { file_offset: free_entry, cookie };
-        Ok(Self { programs, library: path, malloc, free, free_entry, settings, processes, _modules: modules })
+        Ok(Self { programs, library: path, malloc, free, free_entry, processes, _modules: modules })
     }
 
     /// Gives the kernel the unwind tables of a process.
@@ -96,8 +97,7 @@ impl Probes {
     /// # Errors
     /// What the kernel says.
     pub fn set_interval(&mut self, interval: u64) -> anyhow::Result<()> {
-        self.settings.interval = interval;
-        Ok(self.programs.maps.settings.set(0, Value(self.settings), 0)?)
+        Ok(self.programs.maps.settings.change(|settings| settings.interval = interval)?)
     }
 
     /// Does `work` with a program attached to a point in a process.
@@ -115,13 +115,40 @@ impl Probes {
         if program == "allocation" {
             let probes = self.programs.attach(&self.library, &[point], pid)?;
             let result = work();
-            self.programs.detach(probes);
+            drop(probes);
             return result;
         }
         let link = self.programs.attach_program(program, &self.library, &[point], pid)?;
         let result = work();
         drop(link);
         result
+    }
+
+    /// Attaches a program to a point in a process, until the link is dropped.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn link(&self, program: &str, point: Point, pid: u32) -> anyhow::Result<OwnedFd> {
+        Ok(self.programs.attach_program(program, &self.library, &[point], NonZeroU32::new(pid))?)
+    }
+
+    /// Attaches what follows blocks, until the links are dropped.
+    ///
+    /// # Errors
+    /// What the kernel says, or when the programs were not loaded.
+    pub fn follow(&self, points: &LivePoints, pid: u32) -> anyhow::Result<Vec<OwnedFd>> {
+        let live = self.programs.live.as_ref().context("the programs that follow blocks were not loaded")?;
+        Ok(live.attach(&self.library, points, NonZeroU32::new(pid))?)
+    }
+
+    /// Throws away what is in the ring buffer.
+    ///
+    /// # Errors
+    /// When it was taken.
+    pub fn discard(&mut self) -> anyhow::Result<()> {
+        let ring = self.programs.maps.events.as_mut().context("the ring buffer was taken")?;
+        while ring.next().is_some() {}
+        Ok(())
     }
 
     /// Takes the samples out of the ring buffer.
