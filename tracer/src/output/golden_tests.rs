@@ -146,7 +146,7 @@ fn documents_are_documented() {
         }
     }
     let mut found = std::collections::BTreeSet::new();
-    for name in ["program.json", "report.json", "difference.json"] {
+    for name in ["program.json", "live.json", "bounds.json", "windows.json", "report.json", "difference.json"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         fields(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(), &mut found);
     }
