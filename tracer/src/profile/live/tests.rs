@@ -123,7 +123,8 @@ fn draw(sites: &[Site], population: &[Blocks], interval: u64, random: &mut Rando
 fn in_use(recording: &Recording) -> (Calibration, Vec<Measure>) {
     let recording = &*followed(recording);
     let calibration = &Calibration::new(recording);
-    let weights = Source { recording, calibration, sites: &[], names: 0 }.select(|sample| in_use_at(sample, u64::MAX));
+    let source = Source { recording, calibration, not_followed: Exact::default(), sites: &[], names: 0 };
+    let weights = source.select(|sample| in_use_at(sample, u64::MAX));
     let measures = weights.sum(SITES.len(), |stack, groups| groups.add(stack));
     (weights, measures)
 }
@@ -269,7 +270,13 @@ fn what_was_in_use_at_the_peak_lies_in_its_interval() {
         for _ in 0..runs {
             let recording = draw(sites, &population, interval, &mut random);
             let calibration = Calibration::new(&recording);
-            let source = Source { recording: &recording, calibration: &calibration, sites: &[], names: 0 };
+            let source = Source {
+                recording: &recording,
+                calibration: &calibration,
+                not_followed: Exact::default(),
+                sites: &[],
+                names: 0,
+            };
             let holds = |weights: &Calibration, time: u64| {
                 let Interval { low, high } = weights.bytes_interval(&weights.attributed());
                 let truth = bytes_at(sites, &population, time);
