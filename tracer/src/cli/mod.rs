@@ -5,6 +5,7 @@ pub mod diff;
 pub mod doctor;
 pub mod failure;
 mod functions;
+mod overhead;
 mod owner;
 mod privileges;
 mod progress;

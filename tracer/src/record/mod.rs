@@ -2,13 +2,16 @@
 
 pub mod assemble;
 pub mod attached;
+pub mod budget;
 pub mod child;
+pub mod cost;
 pub mod decode;
 pub mod discover;
 pub mod error;
 pub mod interval;
 pub mod late;
 pub mod launch;
+pub mod links;
 pub mod live;
 pub mod loader;
 pub mod processes;
@@ -21,3 +24,4 @@ mod searched;
 pub mod session;
 pub mod stacks;
 pub mod thin;
+pub mod windows;

@@ -7,7 +7,12 @@ use clap::ArgGroup;
 
 use super::Settings;
 use crate::{
-    cli::{functions::Functions, scope::Scope, show},
+    cli::{
+        functions::Functions,
+        overhead::{self, MaxOverhead},
+        scope::Scope,
+        show,
+    },
     output::{self, Destination, Format},
     probe::live::LiveOptions,
     profile::View,
@@ -42,6 +47,11 @@ pub struct Args {
     /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
+    /// Part of the process's CPU time that tracing may take: it is traced in short random windows where all the time would
+    /// cost more. none traces all the time, whatever that costs [default: 2%; none for a program that tracer starts, with
+    /// --interval 1 and with --live]
+    #[arg(long, value_name = "SHARE", value_parser = overhead::parse)]
+    max_overhead: Option<MaxOverhead>,
     /// Follow sampled blocks to their release too, to tell what is in use from what was only passed through. Needs a probe in
     /// every release, for as long as the recording takes
     #[arg(long)]
@@ -97,7 +107,7 @@ impl Args {
             verbose,
             ..
         } = self;
-        let Self { max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
+        let Self { max_overhead, max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -106,11 +116,17 @@ impl Args {
         if matches!(scope, Scope::Program(_)) && output.contains(&Destination::Stdout) {
             bail!("`-o -` would mix with what the program writes to stdout; name a file");
         }
+        let whole = matches!(scope, Scope::Program(_)) || interval == IntervalSetting::Fixed(0) || live;
+        let max_overhead = overhead::resolve(max_overhead, whole);
+        if live && max_overhead.is_some() {
+            bail!("--live needs its probes all the time, whatever that costs: leave --max-overhead out, or --live");
+        }
         let outputs = destinations(&scope.label(), output)?;
         let request = Request {
             duration,
             children,
             interval,
+            max_overhead,
             live: live.then_some(LiveOptions { blocks: live_blocks, sessions: true }),
             max_frames: max_depth,
             ring_bytes: ring_buffer,
