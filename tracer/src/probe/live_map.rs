@@ -59,6 +59,20 @@ impl LiveMap {
         }
     }
 
+    /// Adds a block: for benchmarks. In a recording the kernel side adds them.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn insert(&self, mut key: BlockKey, mut block: Block) -> io::Result<()> {
+        let mut attribute = zeroed_attribute();
+        // SAFETY: every field of the union is plain data.
+        let element = unsafe { &mut attribute.__bindgen_anon_2 };
+        element.map_fd = self.fd();
+        element.key = &raw mut key as u64;
+        element.__bindgen_anon_1.value = &raw mut block as u64;
+        bpf_command(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attribute).map(drop)
+    }
+
     /// Removes a block unless another has its place by now; whether it was there.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub struct Suspects {
 pub struct Suspect {
     /// The function.
     pub name: NameIndex,
-    /// What its old blocks did in the second half of the recording.
+    /// What its old blocks did after the first third of the recording.
     pub growth: Growth,
     /// What is to be thought of it.
     pub verdict: Verdict,
@@ -54,7 +54,7 @@ impl Suspect {
         let Growth { blocks, significance, stay, share, .. } = self.growth;
         match self.verdict {
             Verdict::Growing => format!(
-                "{blocks} sampled blocks came to stay in the second half ({significance:.1} standard errors); most others are \
+                "{blocks} sampled blocks came to stay after the first third ({significance:.1} standard errors); most others are \
                  released, of these at least {:.0} % stay",
                 100.0 * stay
             ),
