@@ -1,8 +1,12 @@
 //! What following blocks costs a pair of malloc and free: the probes alone, and whole tools that look for leaks.
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tracer::probe::live::LivePoints;
 use tracer_ebpf::abi::live::{Block, BlockKey};
 
@@ -21,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const PAIRS: u32 = 2000;
 const WARM_UP: u32 = 100;
 /// Blocks that are followed while releases of others are measured.
-const IN_USE: u64 = 100_000;
+const IN_USE: [u64; 3] = [0, 2_000, 100_000];
 const GOAL: f64 = 4.0;
 
 /// Measures probes, then tools.
@@ -34,6 +38,7 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
     let mut sessions = Probes::new(target.pid(), Some(true))?;
     let mut always = Probes::new(target.pid(), Some(false))?;
     sessions.add_tables(target.pid())?;
+    always.add_tables(target.pid())?;
     probes(section, &mut sessions, &mut always, &mut target)?;
     misses(section, &mut sessions, &mut target)?;
     drop((sessions, always, target));
@@ -110,27 +115,30 @@ fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> an
     let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
     probes.set_interval(NEVER)?;
-    let live = probes.programs.live.as_ref().context("blocks are not followed")?;
-    for number in 0..IN_USE {
-        let key = BlockKey { pointer: 0x5500_0000_0000 + number * 48, process: pid, padding: 0 };
-        live.map.insert(key, Block { time_ns: number + 1, released_ns: 0, thread: pid, released_by: 0 })?;
+    let mut rows = Vec::new();
+    for in_use in IN_USE {
+        let live = probes.programs.live.as_ref().context("blocks are not followed")?;
+        for number in 0..in_use {
+            let key = BlockKey { pointer: 0x5500_0000_0000 + number * 48, process: pid, padding: 0 };
+            live.map.insert(key, Block { time_ns: number + 1, released_ns: 0, thread: pid, released_by: 0 })?;
+        }
+        let rounds = interleave(3, ROUNDS, LIMIT, |arm| {
+            let _links = match arm {
+                0 => Vec::new(),
+                1 => vec![probes.link("empty", probes.free, pid)?],
+                _ => probes.follow(&LivePoints { releasing: vec![probes.free], ..LivePoints::default() }, pid)?,
+            };
+            target.run(load(WARM_UP))?;
+            target.run(load(PAIRS))
+        })?;
+        rows.push(vec![
+            in_use.to_string(),
+            Spread::of(rounds.each(|ns| ns[2] - ns[1])).digits(0),
+            Spread::of(rounds.each(|ns| (ns[2] - ns[0]) / (ns[1] - ns[0]))).to_string(),
+        ]);
     }
-    let rounds = interleave(3, ROUNDS, LIMIT, |arm| {
-        let _links = match arm {
-            0 => Vec::new(),
-            1 => vec![probes.link("empty", probes.free, pid)?],
-            _ => probes.follow(&LivePoints { releasing: vec![probes.free], ..LivePoints::default() }, pid)?,
-        };
-        target.run(load(WARM_UP))?;
-        target.run(load(PAIRS))
-    })?;
-    let ratio = Spread::of(rounds.each(|ns| (ns[2] - ns[0]) / (ns[1] - ns[0])));
-    let added = Spread::of(rounds.each(|ns| ns[2] - ns[1]));
-    section.line(&format!(
-        "A release of a block that is not followed, with {IN_USE} others in the map, costs {ratio} times a hit of an empty \
-         program: {} ns more.",
-        added.digits(0)
-    ));
+    section.line("A release of a block that is not followed, more than a hit of an empty program, and in ratio to it:");
+    section.table(&["blocks that are followed", "ns more", "ratio"], &rows);
     Ok(())
 }
 
@@ -143,15 +151,14 @@ fn tools(section: &mut Section) -> anyhow::Result<()> {
         command
     };
     let mut tools = vec![Tool { name: "tracer --live".into(), command: Box::new(record) }];
-    for (program, name, command) in [
-        ("memleak-bpfcc", "bcc memleak", memleak as fn(u32) -> Command),
-        ("bpftrace", "bpftrace, malloc, its return and free", bpftrace),
-    ] {
-        if is_installed(program) {
-            tools.push(Tool { name: name.into(), command: Box::new(command) });
-        } else {
-            eprintln!("skipped: {program} is not installed");
-        }
+    if is_installed("bpftrace") {
+        tools.push(Tool { name: "bpftrace, malloc, its return and free".into(), command: Box::new(bpftrace) });
+    } else {
+        eprintln!("skipped: bpftrace is not installed");
+    }
+    match compiles(memleak(std::process::id())) {
+        Ok(()) => tools.push(Tool { name: "bcc memleak".into(), command: Box::new(memleak) }),
+        Err(error) => eprintln!("skipped: bcc memleak: {error:#}"),
     }
     let costs = peers::compare(section, &folder, &tools)?;
     let [own, others @ ..] = costs.as_slice() else { return Ok(()) };
@@ -168,8 +175,20 @@ fn tools(section: &mut Section) -> anyhow::Result<()> {
 fn memleak(pid: u32) -> Command {
     let mut command = Command::new("memleak-bpfcc");
     // It prints every so many seconds.
-    command.args(["-p", &pid.to_string(), "3600"]);
+    command.args(["-p", &pid.to_string(), "3600"]).env("PYTHONUNBUFFERED", "1");
     command
+}
+
+/// Whether memleak is installed and finds the kernel's headers, which it needs to compile itself: then it says something.
+fn compiles(mut memleak: Command) -> anyhow::Result<()> {
+    let child = memleak.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn();
+    let mut child = child.context("it is not installed")?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no pipe from it")?).read_line(&mut line)?;
+    child.kill().ok();
+    child.wait()?;
+    ensure!(!line.is_empty(), "it does not start; it needs the headers of the kernel (BCC_KERNEL_SOURCE)");
+    Ok(())
 }
 
 /// What bpftrace users write, see its tutorial for the like.

@@ -77,11 +77,7 @@ pub fn compare(section: &mut Section, folder: &Path, tools: &[Tool]) -> anyhow::
         wait_until("the probes of the last tool to go", || Ok(target.run(load(1_000, 0))? < bare * ATTACHED))?;
         let before = Cost::measure(&mut target, loads)?;
         none.push(before);
-        let mut running = Background::start(&mut (tool.command)(target.pid()), &folder.join("tool.log"))?;
-        wait_until(&format!("{} to attach", tool.name), || {
-            running.expect_running()?;
-            Ok(target.run(load(1_000, 0))? > bare * ATTACHED)
-        })?;
+        let mut running = attach(tool, target.pid(), folder, || Ok(target.run(load(1_000, 0))? > bare * ATTACHED))?;
         thread::sleep(SETTLING);
         target.run(load(100_000, 0))?;
         let with = Cost::measure(&mut target, loads)?;
@@ -134,6 +130,27 @@ impl Cost {
         }
         Ok(Self { flat_out: Spread::of(readings.0).median, at_pace: Spread::of(readings.1).median })
     }
+}
+
+/// Starts a tool, and waits until it is attached. The kernel refuses a probe where another tool's of another kind has not
+/// quite gone yet (`ref_ctr_offset mismatch`): then the tool is started again.
+fn attach(
+    tool: &Tool,
+    pid: u32,
+    folder: &Path,
+    mut is_attached: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Background> {
+    let start = Instant::now();
+    let begin = || Background::start(&mut (tool.command)(pid), &folder.join("tool.log"));
+    let mut running = begin()?;
+    wait_until(&format!("{} to attach", tool.name), || {
+        match running.expect_running() {
+            Err(_) if start.elapsed() < PATIENCE / 2 => running = begin()?,
+            alive => alive?,
+        }
+        is_attached()
+    })?;
+    Ok(running)
 }
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
