@@ -1,7 +1,10 @@
 //! Allocation probes: what the attach cookie says about a function, and the counters kept on every hit.
 
 /// Probed functions that have counters of their own.
-pub const MAX_FUNCTIONS: u32 = 256;
+pub const MAX_FUNCTIONS: u32 = 255;
+
+/// The counter behind those: for functions that tracer probes in a child of its own.
+pub const CALIBRATION_SLOT: u8 = MAX_FUNCTIONS as u8;
 
 /// Size classes of the exact counters: class `k` holds sizes in `[2^(k-1), 2^k)`, class 0 holds size 0.
 /// Sizes of 2^46 bytes and above share the last class.
@@ -20,6 +23,19 @@ pub const fn size_class(size: u64) -> usize {
 pub struct FunctionCounters {
     /// One entry for each size class.
     pub classes: [ClassCounter; SIZE_CLASSES],
+}
+
+/// The sampling process of one CPU: the entry of the map `COUNTDOWN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Countdown {
+    /// Bytes to the next sampled one.
+    pub remaining: u64,
+    /// Mean with which `remaining` was drawn.
+    pub interval: u64,
+    /// Counted hits, nearly: a task that preempts another between load and store makes one of the two vanish. User space
+    /// reads it often, where the exact counters would be too long.
+    pub hits: u64,
 }
 
 /// Calls and requested bytes of one size class.
@@ -52,7 +68,7 @@ pub enum SizeFrom {
     GoArgument0 = 6,
 }
 
-/// Calls that the function hands on to another probed function, and which therefore are left to that one.
+/// Calls that are not counted here: mostly those that the function hands on to another probed function, which counts them.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delegates {
@@ -67,6 +83,19 @@ pub enum Delegates {
     /// Calls whose first argument in Go's register ABI is at most 512: `runtime.mallocgc` calls a function made for the
     /// size class, where the runtime has such functions.
     SmallGoArgument0 = 4,
+    /// Calls whose fourth argument lacks `MAP_ANONYMOUS`: `mmap` of a file. No other function counts them: they are not
+    /// counted at all.
+    WithoutMapAnonymous = 5,
+}
+
+/// `MAP_ANONYMOUS` of mmap(2), as on every architecture but alpha, mips, parisc and xtensa.
+pub const MAP_ANONYMOUS: u64 = 0x20;
+
+/// The size that a call counts with when it asks for `size` bytes. More than `PTRDIFF_MAX` cannot be had (C11 7.22.3 with
+/// 6.5.6: no object is larger), and would drown what can: such a call counts as one for nothing.
+#[inline(always)]
+pub const fn counted_size(size: u64) -> u64 {
+    if size as i64 >= 0 { size } else { 0 }
 }
 
 /// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.
@@ -180,6 +209,12 @@ mod tests {
         let followed = cookie.with_stored_block().with_exits();
         assert_eq!((followed.given_back(), followed.has_stored_block(), followed.has_exits()), (0, true, true));
         assert!(!followed.has_saved_frame_pointer());
+    }
+
+    #[test]
+    fn impossible_sizes_count_as_nothing() {
+        assert_eq!([0, 1, i64::MAX as u64].map(counted_size), [0, 1, i64::MAX as u64]);
+        assert_eq!([1 << 63, u64::MAX - 4095, u64::MAX].map(counted_size), [0; 3]);
     }
 
     #[test]

@@ -75,6 +75,7 @@ fn decide_one(
     let unless_seen = |calls| Decision::Probe(Delegates::Never, calls);
     match candidate.function.hands_on {
         HandsOn::Never => unless_seen(Calls::None),
+        HandsOn::Uncounted(condition) => Decision::Probe(condition, Calls::None),
         HandsOn::When(condition) => match look(meeting(condition)) {
             Evidence::NoPath => unless_seen(Calls::NoneSeen),
             Evidence::SomePath(to) | Evidence::EveryPath(to) => Decision::Probe(condition, Calls::HandsOn(to)),
@@ -140,5 +141,6 @@ fn meeting(condition: Delegates) -> Registers {
         Delegates::SmallArgument0 => Registers::with(Register::RDI, 16),
         Delegates::SmallArgument1 => Registers::with(Register::RSI, 16),
         Delegates::SmallGoArgument0 => Registers::with(Register::RAX, 512),
+        Delegates::WithoutMapAnonymous => Registers::with(Register::RCX, 0),
     }
 }

@@ -101,7 +101,11 @@ fn remarks(modules: &[ModuleSymbols<'_>], candidates: &[Candidate]) -> Vec<Remar
         _ => None,
     };
     let truncated = (0..=u16::MAX).zip(modules).filter(|(_, module)| module.truncated);
-    interposed.into_iter().chain(truncated.map(|(index, _)| Remark::Truncated(index))).collect()
+    let truncated = truncated.map(|(index, _)| Remark::Truncated(index));
+    let by_module = candidates.chunk_by(|a, b| a.module == b.module);
+    let is_inlined = |of_module: &&[Candidate]| families::python_is_inlined(of_module.iter().map(Candidate::extent));
+    let inlined = by_module.filter(is_inlined).filter_map(<[_]>::first).map(|first| Remark::Inlined(first.module));
+    interposed.into_iter().chain(truncated).chain(inlined).collect()
 }
 
 fn looked_for(layer: Layer) -> String {

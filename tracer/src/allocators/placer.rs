@@ -144,6 +144,7 @@ fn registers(function: &Function, delegates: Delegates) -> (Option<Register>, Ve
         Delegates::NullArgument0 | Delegates::SmallArgument0 => Some(RDI),
         Delegates::SmallArgument1 => Some(RSI),
         Delegates::SmallGoArgument0 => Some(RAX),
+        Delegates::WithoutMapAnonymous => Some(RCX),
     });
     others.extend(function.gives_back.and_then(|argument| SIZE_REGISTERS.get(usize::from(argument)).copied()));
     if function.block == BlockAt::StoredAtArgument0 {

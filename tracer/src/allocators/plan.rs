@@ -147,6 +147,8 @@ pub enum Remark {
     },
     /// A symbol table was too long and was not read to the end.
     Truncated(u16),
+    /// The allocator of this module is inlined into its callers, which then do not pass its functions.
+    Inlined(u16),
 }
 
 /// No function of the table is in any module.
@@ -214,6 +216,32 @@ impl Plan {
     fn module(&self, index: u16) -> &str {
         self.modules.get(usize::from(index)).map_or("?", String::as_str)
     }
+
+    fn said(&self, remark: &Remark) -> String {
+        match remark {
+            Remark::Interposed { first, behind } => {
+                let behind: Vec<_> = behind.iter().map(|module| self.module(*module)).collect();
+                format!(
+                    "calls by name reach the allocator of {}; what calls that of {} directly is counted there",
+                    self.module(*first),
+                    behind.join(", ")
+                )
+            }
+            Remark::Truncated(module) => {
+                format!("the symbol table of {} is too long and was not read to the end", self.module(*module))
+            }
+            Remark::Inlined(module) => {
+                let module = self.module(*module);
+                format!("{module} was built with its allocator inlined into callers: calls from there are not counted")
+            }
+        }
+    }
+
+    /// What is known not to be counted, for people.
+    pub fn gaps(&self) -> impl Iterator<Item = String> {
+        let is_gap = |remark: &&Remark| !matches!(remark, Remark::Interposed { .. });
+        self.remarks.iter().filter(is_gap).map(|remark| self.said(remark))
+    }
 }
 
 impl fmt::Display for Plan {
@@ -231,27 +259,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "  skip  {} ({}): {}", skipped.function, skipped.family, skipped.reason)?;
             }
         }
-        for remark in &self.remarks {
-            match remark {
-                Remark::Interposed { first, behind } => {
-                    let behind: Vec<_> = behind.iter().map(|module| self.module(*module)).collect();
-                    writeln!(
-                        f,
-                        "calls by name reach the allocator of {}; what calls that of {} directly is counted there",
-                        self.module(*first),
-                        behind.join(", ")
-                    )?;
-                }
-                Remark::Truncated(module) => {
-                    writeln!(
-                        f,
-                        "the symbol table of {} is too long and was not read to the end",
-                        self.module(*module)
-                    )?;
-                }
-            }
-        }
-        Ok(())
+        self.remarks.iter().try_for_each(|remark| writeln!(f, "{}", self.said(remark)))
     }
 }
 
@@ -263,9 +271,11 @@ impl fmt::Display for ProbePoint {
             Delegates::NullArgument0 => Some("a null pointer"),
             Delegates::SmallArgument0 | Delegates::SmallArgument1 => Some("an alignment of at most 16"),
             Delegates::SmallGoArgument0 => Some("at most 512 bytes"),
+            Delegates::WithoutMapAnonymous => Some("a file"),
         };
         match (&self.calls, condition) {
             (Calls::HandsOn(to), Some(condition)) => write!(f, "; calls with {condition} are counted in {to}")?,
+            (Calls::None, Some(condition)) => write!(f, "; calls with {condition} are not counted")?,
             (Calls::Sometimes(to), _) => write!(f, "; a path in it leads to {to}, where such calls count again")?,
             _ => {}
         }

@@ -100,6 +100,8 @@ pub enum BlockAt {
 pub enum HandsOn {
     /// None, although the machine code has such paths: they are never taken with its arguments.
     Never,
+    /// None. Those that the condition names are not counted at all.
+    Uncounted(Delegates),
     /// Those that the condition names. In force when the machine code has such a path for these arguments.
     When(Delegates),
     /// Those that the condition names, through a table of function pointers. In force when the module has another

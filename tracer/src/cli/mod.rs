@@ -1,15 +1,22 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
+mod comparable;
+pub mod diff;
 pub mod doctor;
 pub mod failure;
 mod functions;
+mod overhead;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
+mod recorded;
+mod regions;
 pub mod render;
 mod scope;
+mod show;
 mod stages;
+mod view;
 
 use std::ffi::OsString;
 
@@ -18,7 +25,7 @@ use clap::{
     builder::{PathBufValueParser, TypedValueParser as _},
 };
 
-use crate::{output::Destination, profile::Split};
+use crate::output::Destination;
 
 /// The verb of a command line that begins with an option: `tracer --pid 1` is `tracer record --pid 1`.
 const DEFAULT_VERB: &str = "record";
@@ -39,6 +46,8 @@ enum Verb {
     Record(record::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
+    /// Say what changed from one recording to another, and whether chance would do as well
+    Diff(diff::Args),
     /// Say what works here and with a process, and what a recording would lack
     Doctor(doctor::Args),
 }
@@ -52,6 +61,8 @@ pub enum Outcome {
     Incomplete,
     /// What stands in the way was said: exit code 1.
     Unusable,
+    /// More was allocated than `--fail-on-increase` allows: exit code 4.
+    Increased,
 }
 
 impl Cli {
@@ -70,7 +81,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()),
+            Verb::Render(args) => render::run(args.resolve()?),
+            Verb::Diff(args) => diff::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }
@@ -93,24 +105,6 @@ fn with_default_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
 /// Understands an argument of `-o`; a wrong one is wrong usage.
 fn destination() -> impl clap::builder::TypedValueParser<Value = Destination> {
     PathBufValueParser::new().try_map(|path| Destination::parse(&path).map_err(|error| error.reason))
-}
-
-/// What `--split` tells apart.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum SplitBy {
-    /// A frame for each process
-    Process,
-    /// A frame for each thread
-    Thread,
-}
-
-impl From<SplitBy> for Split {
-    fn from(by: SplitBy) -> Self {
-        match by {
-            SplitBy::Process => Self::Process,
-            SplitBy::Thread => Self::Thread,
-        }
-    }
 }
 
 #[cfg(test)]

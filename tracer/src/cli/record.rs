@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     output::{self, Destination, Output, Owner, text},
-    profile::{Profile, Split},
+    profile::{Options, Profile},
     record::{
         assemble::assemble, child::Child, discover::Wanted, error::SessionError, request::Request, session::Session,
     },
@@ -34,8 +34,8 @@ pub struct Settings {
     pub request: Request,
     /// Where to.
     pub outputs: Vec<Destination>,
-    /// What to tell apart in them.
-    pub split: Option<Split>,
+    /// What to show in them.
+    pub show: Options,
     /// Whether existing files may be replaced.
     pub force: bool,
     /// Whether to say nothing.
@@ -49,7 +49,7 @@ pub struct Settings {
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { scope, functions, request, outputs, split, force, quiet, verbose } = settings;
+    let Settings { scope, functions, request, outputs, show, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
     let processes = scope.open()?;
     let owner = owner::from_sudo();
@@ -59,7 +59,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
         Scope::Program(words) => run.start(words, owner)?,
         Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
     };
-    let written = write(&recording, outputs, split, quiet, stages)?;
+    let written = write(&recording, outputs, &show, quiet, stages)?;
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
@@ -164,11 +164,11 @@ impl Run<'_> {
 fn write(
     recording: &Recording,
     outputs: Vec<Output>,
-    split: Option<Split>,
+    show: &Options,
     quiet: bool,
     stages: Stages,
 ) -> anyhow::Result<Vec<output::Written>> {
-    let profile = stages.time("profile", || Profile::with_split(recording, split));
+    let profile = stages.time("profile", || Profile::with_options(recording, show));
     let mut written = Vec::with_capacity(outputs.len());
     for output in outputs {
         let stage = output.format().ending();

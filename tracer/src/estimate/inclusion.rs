@@ -28,6 +28,7 @@ pub fn weigh(size: u64, interval: u64, kept: f64) -> Measure {
         samples: 1,
         bytes: Estimate { value: size * objects.value, variance: size * size * objects.variance },
         objects,
+        share_variance: 0.0,
     }
 }
 

@@ -12,6 +12,13 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// Both ends divided by a positive number: a rate from an amount, for example.
+    pub fn per(self, divisor: f64) -> Self {
+        Self { low: self.low / divisor, high: self.high / divisor }
+    }
+}
+
 /// The interval of a sum of weighted, independent, rare events: Fay and Feuer, Statistics in Medicine 16 (1997) 791.
 ///
 /// ```text
@@ -31,6 +38,18 @@ pub fn of_sum(estimate: Estimate, unit: f64) -> Interval {
     let (next, next_variance) = (value + unit, variance + unit * unit);
     let high = if next_variance > 0.0 { scaled_quantile(Tail::Upper, next, next_variance) } else { value };
     Interval { low, high }
+}
+
+/// The interval of a sum whose variance comes from rare events of about the size `unit`, which may be less than all of
+/// it: some of it may be certain. The events are a sum V/u in the sense of [`of_sum`].
+pub fn of_events(estimate: Estimate, unit: f64) -> Interval {
+    let Estimate { value, variance } = estimate;
+    if unit <= 0.0 {
+        return of_sum(estimate, unit);
+    }
+    let rare = (variance / unit).min(value.max(0.0));
+    let Interval { low, high } = of_sum(Estimate { value: rare, variance }, unit);
+    Interval { low: value - rare + low, high: value - rare + high }
 }
 
 /// The interval of a part of a whole that is known exactly.

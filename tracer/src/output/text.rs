@@ -1,12 +1,16 @@
 //! The summary on a terminal.
 
+mod live;
+
 use std::io::{self, Write};
 
-use super::quantity::{bytes, bytes_within, count, duration, objects_within, percent};
+use super::quantity::{bytes, count, duration, percent};
+use super::shown::{self, Shown};
 use super::svg::heading::interval;
 use super::{Destination, Format};
+use crate::estimate::Totals;
 use crate::profile::name::printable;
-use crate::profile::{Profile, Row};
+use crate::profile::{NameIndex, Profile, Row, View};
 use crate::recording::Recording;
 use crate::recording::about::{Ended, Process};
 
@@ -20,13 +24,24 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     process(recording, out)?;
     totals(recording, profile, out)?;
     stacks(recording, out)?;
-    losses(recording, out)?;
+    losses(recording, profile, out)?;
+    cost(recording, out)?;
     if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
         table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
     }
+    super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
-        let title = "Allocation sites: nearest caller outside allocator and standard library";
-        table(title, "site", profile, &profile.sites, out)?;
+        let of = match profile.view {
+            View::Allocated => "Allocation sites",
+            View::InUse => "Sites of blocks in use at the end",
+            View::Peak => "Sites of blocks in use at the peak",
+            View::Temporary => "Sites of temporary blocks",
+        };
+        let title = format!("{of}: nearest caller outside allocator and standard library");
+        table(&title, "site", profile, &profile.sites, out)?;
+    }
+    if let Some(heap) = &profile.live {
+        live::tables(profile, heap, out)?;
     }
     next(recording, files, out)
 }
@@ -47,24 +62,39 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let total = profile.total();
-    match profile.exact() {
-        Some(exact) => {
-            let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
+    let allocated = &profile.allocated;
+    let amount = shown::totals(allocated);
+    match allocated.totals() {
+        Totals::Exact(exact) => {
+            let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
         }
-        None => {
-            let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
-            let objects = objects_within(total.objects.value, profile.objects_interval(&total));
-            writeln!(out, "allocated {amount} in {objects} calls (estimated)")?;
+        Totals::Estimated { .. } => writeln!(out, "allocated {amount}")?,
+        Totals::AtLeast { because, .. } => {
+            writeln!(out, "allocated {amount}")?;
+            writeln!(out, "          {}", shown::reason(because))?;
         }
     }
+    if allocated.in_windows() {
+        let epochs = &recording.about.epochs;
+        let capped = epochs.iter().filter(|epoch| epoch.window.capped).count();
+        let early = match capped {
+            0 => String::new(),
+            1 => "; 1 ended early because of too many hits".into(),
+            n => format!("; {} ended early because of too many hits", count(n as u64)),
+        };
+        writeln!(out, "counted   in {}{early}", shown::windows(epochs))?;
+    }
+    if let (Some(heap), Some(about)) = (&profile.live, &recording.about.live) {
+        live::totals(profile, heap, about, out)?;
+    }
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = allocated.unattributed();
     if unattributed.calls > 0 {
         let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
-        writeln!(out, "          {amount} in {calls} calls (exact) are of sizes that no sample has: unattributed")?;
+        let kind = if allocated.exact().is_some() { "exact" } else { "as counted" };
+        writeln!(out, "          {amount} in {calls} calls ({kind}) are of sizes that no sample has: unattributed")?;
     }
     Ok(())
 }
@@ -97,11 +127,18 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+fn losses(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let losses = &recording.about.losses;
+    let (full, busy) = match profile.exact() {
+        Some(_) => (
+            "the buffer was full (its bytes are in the exact totals)",
+            "there was no scratch space (its bytes are in the exact totals)",
+        ),
+        None => ("the buffer was full", "there was no scratch space"),
+    };
     let lost = [
-        (losses.ring_full, "sample", "the buffer was full (its bytes are in the exact totals)"),
-        (losses.scratch_busy, "sample", "there was no scratch space (its bytes are in the exact totals)"),
+        (losses.ring_full, "sample", full),
+        (losses.scratch_busy, "sample", busy),
         (losses.undecodable, "record", "it could not be decoded"),
         (losses.events, "process event", "the buffer was full: stacks may be truncated after it"),
         (losses.processes, "process", "there were too many to follow"),
@@ -122,28 +159,68 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What the measurement cost, in two lines.
+fn cost(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let Some(cost) = &recording.about.cost else { return Ok(()) };
+    let target = cost.target_cpu_ns as f64;
+    let share = |ns: u64| if target > 0.0 { percent(ns as f64 / target) } else { "none".into() };
+    let budget = cost.budget.map_or("no budget".into(), |budget| format!("budget {}", percent(budget)));
+    writeln!(
+        out,
+        "cost      {} of the target's {} of CPU time, {} (at most {}; {budget}): {} hits of {} ns ({} to {})",
+        duration(cost.spent_ns),
+        duration(cost.target_cpu_ns),
+        share(cost.spent_ns),
+        share(cost.spent_ns_high),
+        count(cost.hits),
+        count(cost.hit_ns.round() as u64),
+        count(cost.hit_ns_low.floor() as u64),
+        count(cost.hit_ns_high.ceil() as u64),
+    )?;
+    writeln!(
+        out,
+        "          probed {} of the time, {:.2} times slower in it; {} of the time lost at most; tracer itself {} of CPU \
+         time, {}",
+        percent(cost.probed_share),
+        cost.slowdown_in_windows,
+        percent(cost.bound),
+        duration(cost.tracer_cpu_ns),
+        bytes(cost.tracer_peak_bytes as f64),
+    )
+}
+
 fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
-    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
+    let width = if profile.calibration.in_windows() { 22 } else { 8 };
+    writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
     for row in rows.iter().take(shown) {
         let total = &row.total;
-        let name: String = profile.names.text(row.name).chars().take(NAME).collect();
-        let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
+        let numbers = Shown::new(profile, total);
         writeln!(
             out,
-            "{:>8}  {:<26}  {:<28}  {:>10}  {name}{cut}",
-            percent(profile.share(total)),
-            bytes_within(total.bytes.value, profile.bytes_interval(total)),
-            objects_within(total.objects.value, profile.objects_interval(total)),
+            "{:>width$}  {:<26}  {:<28}  {:>10}  {}",
+            numbers.share,
+            numbers.bytes,
+            numbers.objects,
             bytes(total.bytes.value / total.objects.value.max(1.0)),
+            name(profile, row.name),
         )?;
     }
     if rows.len() > shown {
         let left: f64 = rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum();
-        writeln!(out, "{:>8}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
+        writeln!(out, "{:>width$}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
     }
     Ok(())
+}
+
+/// A function's name, cut where it is too long for a table.
+fn name(profile: &Profile, name: NameIndex) -> String {
+    let text = profile.names.text(name);
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {

@@ -59,7 +59,7 @@ impl Parts {
         }
         let recording = Recording {
             about: recording.about.clone(),
-            modules: Vec::new(),
+            modules: recording.modules.clone(),
             functions: recording.functions.clone(),
             locations: recording.locations.clone(),
             stacks,
@@ -96,7 +96,7 @@ fn names(recording: &Recording, split: Split, key: impl Fn(&Sample) -> u32) -> B
 mod tests {
     use super::*;
     use crate::{
-        profile::{Profile, Row, name::NameKind},
+        profile::{Options, Profile, Row, name::NameKind},
         recording::about::Process,
         synthetic::{Builder, Random, program, random},
     };
@@ -135,7 +135,7 @@ mod tests {
             (1, 2, "net-1", "? no mapping > f > malloc", 4),
             (1, 1, "game", "main > f > malloc", 8),
         ]);
-        let profile = Profile::with_split(&recording, Some(Split::Thread));
+        let profile = Profile::with_options(&recording, &Options { split: Some(Split::Thread), ..Options::default() });
         let expected = [
             ("all", 15.0),
             (".[game 1]", 9.0),
@@ -165,7 +165,7 @@ mod tests {
             (30, 31, "worker", "f", 16),
         ]);
         recording.about.process = Process { pid: 7, name: "game".to_owned(), ..Process::default() };
-        let profile = Profile::with_split(&recording, Some(Split::Process));
+        let profile = Profile::with_options(&recording, &Options { split: Some(Split::Process), ..Options::default() });
         let parts = [("[process 30]", 16.0), ("[ls 20]", 14.0), ("[game 7]", 1.0)];
         assert_eq!(texts(&profile, &profile.parts), parts.map(|(name, bytes)| (name.to_owned(), bytes)));
     }
@@ -177,7 +177,7 @@ mod tests {
             let whole = Profile::new(&recording);
             assert!(whole.split.is_none() && whole.parts.is_empty());
             for split in [Split::Process, Split::Thread] {
-                let profile = Profile::with_split(&recording, Some(split));
+                let profile = Profile::with_options(&recording, &Options { split: Some(split), ..Options::default() });
                 let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs().max(1.0);
                 let total = profile.total();
                 assert!(near(total.bytes.value, whole.total().bytes.value));
@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn nothing_splits_into_nothing() {
-        let profile = Profile::with_split(&Recording::default(), Some(Split::Thread));
+        let profile =
+            Profile::with_options(&Recording::default(), &Options { split: Some(Split::Thread), ..Options::default() });
         assert!(profile.parts.is_empty());
         assert_eq!(outline(&profile), [("all".to_owned(), 0.0)]);
     }

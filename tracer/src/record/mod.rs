@@ -2,14 +2,16 @@
 
 pub mod assemble;
 pub mod attached;
-mod by_hand;
+pub mod budget;
 pub mod child;
+pub mod cost;
 pub mod decode;
 pub mod discover;
 pub mod error;
 pub mod interval;
 pub mod late;
 pub mod launch;
+pub mod links;
 pub mod live;
 pub mod loader;
 pub mod processes;
@@ -18,6 +20,8 @@ pub mod request;
 pub mod resident;
 pub mod samples;
 pub mod search;
+mod searched;
 pub mod session;
 pub mod stacks;
 pub mod thin;
+pub mod windows;

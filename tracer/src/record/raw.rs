@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{discover::Probed, samples::SampleParts};
 use crate::{
     probe::{counters::ClassCounters, programs::Programs},
-    recording::about::{Ended, Live, Losses},
+    recording::about::{Cost, Ended, Epoch, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -29,6 +29,10 @@ pub struct RawRecording {
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,
+    /// When probes were in; empty where they were all the time.
+    pub epochs: Vec<Epoch>,
+    /// What it cost.
+    pub cost: Option<Cost>,
     /// What following blocks left.
     pub live: Option<Live>,
     /// What else happened, for people.

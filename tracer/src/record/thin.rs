@@ -47,7 +47,7 @@ pub fn thin(samples: &mut Samples, to: u64, random: &mut Random) -> Vec<Option<u
     let mut places = Vec::with_capacity(samples.len());
     let mut kept = 0;
     samples.retain(|sample| {
-        let is_kept = is_kept(sample.size, sample.interval, to, random.next());
+        let is_kept = is_kept(sample.size, sample.interval, to, random.unit());
         places.push(is_kept.then_some(kept));
         kept += u32::from(is_kept);
         sample.interval = sample.interval.max(to);
@@ -67,7 +67,7 @@ impl Random {
     }
 
     /// In [0, 1).
-    pub fn next(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

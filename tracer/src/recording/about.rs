@@ -101,6 +101,8 @@ pub struct Window {
     pub start_ns: u64,
     /// Length in nanoseconds; shorter than was to be where [`Self::capped`].
     pub length_ns: u64,
+    /// How long it was to be when it began; 0 = as long as it is, unless capped.
+    pub planned_ns: u64,
     /// CPU time of the target in the window, nanoseconds.
     pub cpu_ns: u64,
     /// Hits, exact.

@@ -17,6 +17,7 @@ pub fn request(interval: IntervalSetting) -> Request {
     Request {
         duration: None,
         interval,
+        max_overhead: None,
         max_frames: 1024,
         ring_bytes: 64 << 20,
         table_bytes: 64 << 20,

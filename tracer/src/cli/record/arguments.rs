@@ -7,10 +7,15 @@ use clap::ArgGroup;
 
 use super::Settings;
 use crate::{
-    cli::{functions::Functions, scope::Scope},
+    cli::{
+        functions::Functions,
+        overhead::{self, MaxOverhead},
+        scope::Scope,
+        show,
+    },
     output::{self, Destination, Format},
     probe::live::LiveOptions,
-    profile::Split,
+    profile::View,
     record::{interval::IntervalSetting, request::Request},
 };
 
@@ -42,6 +47,11 @@ pub struct Args {
     /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
+    /// Part of the process's CPU time that tracing may take: it is traced in short random windows where all the time would
+    /// cost more. none traces all the time, whatever that costs [default: 2%; none for a program that tracer starts, with
+    /// --interval 1 and with --live]
+    #[arg(long, value_name = "SHARE", value_parser = overhead::parse)]
+    max_overhead: Option<MaxOverhead>,
     /// Follow sampled blocks to their release too, to tell what is in use from what was only passed through. Needs a probe in
     /// every release, for as long as the recording takes
     #[arg(long)]
@@ -54,9 +64,8 @@ pub struct Args {
     /// and the recording beside it
     #[arg(short, long, value_name = "FILE", value_parser = crate::cli::destination())]
     output: Vec<Destination>,
-    /// Tell processes or threads apart, each under a frame of its own, in all outputs but the recording
-    #[arg(long, value_name = "BY")]
-    split: Option<crate::cli::SplitBy>,
+    #[command(flatten)]
+    show: show::Args,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -81,7 +90,7 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output that cannot be, or too many functions.
+    /// An output that cannot be, too many functions, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self {
             pid,
@@ -92,13 +101,13 @@ impl Args {
             duration,
             interval,
             output,
-            split,
+            show,
             force,
             quiet,
             verbose,
             ..
         } = self;
-        let Self { max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
+        let Self { max_overhead, max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -107,18 +116,28 @@ impl Args {
         if matches!(scope, Scope::Program(_)) && output.contains(&Destination::Stdout) {
             bail!("`-o -` would mix with what the program writes to stdout; name a file");
         }
+        let whole = matches!(scope, Scope::Program(_)) || interval == IntervalSetting::Fixed(0) || live;
+        let max_overhead = overhead::resolve(max_overhead, whole);
+        if live && max_overhead.is_some() {
+            bail!("--live needs its probes all the time, whatever that costs: leave --max-overhead out, or --live");
+        }
         let outputs = destinations(&scope.label(), output)?;
         let request = Request {
             duration,
             children,
             interval,
+            max_overhead,
             live: live.then_some(LiveOptions { blocks: live_blocks, sessions: true }),
             max_frames: max_depth,
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
         let functions = functions.wanted()?;
-        Ok(Settings { scope, functions, request, outputs, split: split.map(Split::from), force, quiet, verbose })
+        let show = show.resolve()?;
+        if let Some(view) = show.view.filter(|view| *view != View::Allocated && !live) {
+            bail!("the view {view} is of blocks whose release is followed: add --live, or leave --view out");
+        }
+        Ok(Settings { scope, functions, request, outputs, show, force, quiet, verbose })
     }
 }
 

@@ -1,11 +1,15 @@
 //! The flame graph: an SVG with a search, a zoom, and the error of every frame in its tooltip.
 //!
 //! inferno draws it. inferno builds its own tree from folded lines and knows one number for each frame, so tracer
-//! prepares the lines such that inferno's tree is tracer's (`layout`), and puts its own tooltips in the
-//! places of inferno's while the picture is being written (`tooltips`).
+//! prepares the lines such that inferno's tree is tracer's (`layout`), and puts its own tooltips and colours in the
+//! places of inferno's while the picture is being written (`tooltips`); a legend goes below it (`legend`).
 
-pub(super) mod heading;
+mod colors;
+mod difference;
+mod frames;
+pub mod heading;
 mod layout;
+mod legend;
 mod tooltips;
 
 use std::io::{self, BufWriter, Write};
@@ -13,11 +17,15 @@ use std::io::{self, BufWriter, Write};
 use inferno::flamegraph::color::{BasicPalette, Color, Palette, PaletteMap};
 use inferno::flamegraph::{self, TextTruncateDirection};
 
-use crate::profile::Profile;
+use super::quantity::{bytes_within, percent};
 use crate::profile::name::{NameKind, printable};
+use crate::profile::regions::{RegionRow, Regions};
+use crate::profile::{Names, Profile, Tree, View};
 use crate::recording::Recording;
-use layout::Layout;
-use tooltips::Tooltips;
+pub use difference::write_difference;
+use layout::{Drawn, Layout};
+use legend::{Entry, Legend};
+use tooltips::{Look, Tooltips};
 
 /// Frames that are no functions.
 const GREY: Color = Color { r: 190, g: 190, b: 190 };
@@ -37,41 +45,97 @@ impl Default for Options {
 
 /// Draws the flame graph of a recording. Frames narrower than 0.01 % of the picture are not drawn, their callers are.
 pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &mut dyn Write) -> io::Result<()> {
-    let layout = Layout::new(profile);
+    let layout = Layout::new(&profile.tree, &profile.names);
     if layout.width == 0 {
-        return write_empty(recording, out);
+        return write_empty(recording, profile, out);
     }
-    let mut palette = PaletteMap::default();
-    for name in 0..profile.names.len() as u32 {
-        if profile.names.kind(name) != NameKind::Function {
-            palette.insert(layout.key(profile, crate::profile::Frame::new(name, false)), GREY);
-        }
-    }
-    let mut drawing = flamegraph::Options::default();
-    drawing.colors = Palette::Basic(BasicPalette::Mem);
-    drawing.deterministic = true;
-    drawing.palette_map = Some(&mut palette);
-    drawing.title = heading::title(recording);
-    drawing.subtitle = Some(heading::subtitle(recording, profile));
-    drawing.count_name = "bytes".into();
-    drawing.text_truncate_direction = TextTruncateDirection::Right;
-    drawing.min_width = 0.0;
-    drawing.no_javascript = !options.script;
-    drawing.pretty_xml = !options.script;
-    // The order of lines is tracer's, not that of the bytes in them; inferno takes lines unsorted in one mode only, and
-    // from the last to the first.
-    drawing.flame_chart = true;
-    let lines = layout.lines(profile);
-    let tooltips = Tooltips::new(out, profile, &layout);
-    let mut out = BufWriter::with_capacity(64 << 10, tooltips);
-    flamegraph::from_lines(&mut drawing, lines.iter().rev().map(String::as_str), &mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+    let picture = Picture {
+        title: heading::title(recording, profile),
+        subtitle: heading::subtitle(recording, profile),
+        tree: &profile.tree,
+        names: &profile.names,
+        layout: &layout,
+        look: &|drawn| frames::look(profile, &layout, drawn),
+        legend: profile.regions.as_ref().map(|regions| (REGIONS, region_entries(profile, regions))),
+    };
+    picture.draw(options, out)
 }
 
-/// A picture of nothing: what inferno makes of no lines is an error.
-fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
-    let (title, name) = (heading::title(recording), printable(&recording.about.process.name));
-    let text = format!("{name} allocated nothing while it was recorded.");
+const REGIONS: &str = "Regions: bytes with their 95 % interval, share of all. Frames of several regions are white.";
+
+fn region_entries(profile: &Profile, regions: &Regions) -> Vec<Entry> {
+    let entry = |row: &RegionRow| {
+        let bytes = bytes_within(row.total.bytes.value, profile.bytes_interval(&row.total));
+        let text = format!("{}: {bytes}, {}", regions.name(row.region), percent(profile.share(&row.total)));
+        Entry { color: colors::of_region(row.region, regions), text }
+    };
+    regions.rows.iter().map(entry).collect()
+}
+
+/// A flame graph: what is drawn, and what it says.
+struct Picture<'a> {
+    title: String,
+    subtitle: String,
+    tree: &'a Tree,
+    names: &'a Names,
+    layout: &'a Layout,
+    look: &'a dyn Fn(Drawn) -> Look,
+    /// Title and entries.
+    legend: Option<(&'a str, Vec<Entry>)>,
+}
+
+impl Picture<'_> {
+    fn draw(self, options: Options, out: &mut dyn Write) -> io::Result<()> {
+        let Self { title, subtitle, tree, names, layout, look, legend } = self;
+        let mut palette = PaletteMap::default();
+        for name in 0..names.len() as u32 {
+            if names.kind(name) != NameKind::Function {
+                palette.insert(layout.key(names, crate::profile::Frame::new(name, false)), GREY);
+            }
+        }
+        let mut drawing = flamegraph::Options::default();
+        drawing.colors = Palette::Basic(BasicPalette::Mem);
+        drawing.deterministic = true;
+        drawing.palette_map = Some(&mut palette);
+        drawing.title = title;
+        drawing.subtitle = Some(subtitle);
+        drawing.count_name = "bytes".into();
+        drawing.text_truncate_direction = TextTruncateDirection::Right;
+        drawing.min_width = 0.0;
+        drawing.no_javascript = !options.script;
+        drawing.pretty_xml = !options.script;
+        // The order of lines is tracer's, not that of the bytes in them; inferno takes lines unsorted in one mode only,
+        // and from the last to the first.
+        drawing.flame_chart = true;
+        let lines = layout.lines(tree, names);
+        let mut drawn = |out: &mut dyn Write| {
+            let mut out = BufWriter::with_capacity(64 << 10, Tooltips::new(out, layout, look));
+            flamegraph::from_lines(&mut drawing, lines.iter().rev().map(String::as_str), &mut out)?;
+            out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+        };
+        match &legend {
+            None => drawn(out),
+            Some((title, entries)) => {
+                let mut legend = Legend::new(out, title, entries);
+                drawn(&mut legend)?;
+                legend.finish()
+            }
+        }
+    }
+}
+
+/// A picture of nothing.
+fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    let name = printable(&recording.about.process.name);
+    let text = match profile.view {
+        View::Allocated => format!("{name} allocated nothing while it was recorded."),
+        view => format!("{name} has no sampled block in the view {view}."),
+    };
+    write_text(&heading::title(recording, profile), &text, out)
+}
+
+/// A title and a line of text: what inferno makes of no lines is an error.
+fn write_text(title: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\
@@ -80,8 +144,8 @@ fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
          <text x=\"600\" y=\"30\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"17\">{}</text>\n\
          <text x=\"600\" y=\"60\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"12\">{}</text>\n\
          </svg>",
-        tooltips::escaped(&title),
-        tooltips::escaped(&text)
+        tooltips::escaped(title),
+        tooltips::escaped(text)
     )
 }
 

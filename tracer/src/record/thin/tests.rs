@@ -58,7 +58,7 @@ fn thinned_samples_estimate_the_same() {
         for &size in &sizes {
             // Two intervals were in force by turns; the second is no smaller than that thinned to first.
             let interval = if size % 2 == 0 { 1000 } else { 6000 };
-            if random.next() < probability(size, interval) {
+            if random.unit() < probability(size, interval) {
                 samples.push(sample(size, interval), Frame(0));
             }
         }
@@ -110,7 +110,7 @@ fn what_is_in_use_is_estimated_without_bias_in_bounded_memory() {
                 continue;
             }
             bytes_in_use += size;
-            if interval == 0 || random.next() < probability(size, interval) {
+            if interval == 0 || random.unit() < probability(size, interval) {
                 samples.push(sample(size, interval), Frame(0));
             }
             if samples.len() > ROOM * 3 / 4 {

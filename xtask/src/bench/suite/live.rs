@@ -1,24 +1,19 @@
-//! What following blocks costs a pair of malloc and free: the probes alone, and whole tools that look for leaks.
+//! What following blocks costs a pair of malloc and free: the probes alone. Whole tools are in [`super::loops`].
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tracer::probe::live::LivePoints;
 use tracer_ebpf::abi::live::{Block, BlockKey};
 
 use super::{
     interleave::interleave,
-    peers::{self, Tool},
     probes::{ALWAYS, NEVER, Probes},
     report::Section,
+    scale::Scale,
     spread::Spread,
-    target::{FramePointers, Load, Target, folder, is_installed},
+    target::{FramePointers, Load, Target},
 };
-use crate::demo::build_tracer;
 
 const ROUNDS: usize = 31;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -26,23 +21,20 @@ const PAIRS: u32 = 2000;
 const WARM_UP: u32 = 100;
 /// Blocks that are followed while releases of others are measured.
 const IN_USE: [u64; 3] = [0, 2_000, 100_000];
-const GOAL: f64 = 4.0;
 
-/// Measures probes, then tools.
+/// Measures probes.
 ///
 /// # Errors
 /// When something cannot be attached or measured.
-pub fn run(section: &mut Section) -> anyhow::Result<()> {
+pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let mut target = Target::start(FramePointers::Omitted)?;
     target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
     let mut sessions = Probes::new(target.pid(), Some(true))?;
     let mut always = Probes::new(target.pid(), Some(false))?;
     sessions.add_tables(target.pid())?;
     always.add_tables(target.pid())?;
-    probes(section, &mut sessions, &mut always, &mut target)?;
-    misses(section, &mut sessions, &mut target)?;
-    drop((sessions, always, target));
-    tools(section)
+    probes(section, scale, &mut sessions, &mut always, &mut target)?;
+    misses(section, scale, &mut sessions, &mut target)
 }
 
 /// What is attached in an arm.
@@ -65,13 +57,14 @@ const ARMS: [(Arm, &str); 6] = [
 
 fn probes(
     section: &mut Section,
+    scale: Scale,
     sessions: &mut Probes,
     always: &mut Probes,
     target: &mut Target,
 ) -> anyhow::Result<()> {
     let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
-    let rounds = interleave(ARMS.len(), ROUNDS, LIMIT, |arm| {
+    let rounds = interleave(ARMS.len(), scale.rounds(ROUNDS), LIMIT, |arm| {
         let (arm, _) = ARMS.get(arm).context("no such arm")?;
         let probes = match arm {
             Arm::Always(_) => &mut *always,
@@ -111,7 +104,7 @@ fn probes(
 }
 
 /// Nearly all releases are of blocks that are not followed.
-fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
+fn misses(section: &mut Section, scale: Scale, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
     let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
     probes.set_interval(NEVER)?;
@@ -122,7 +115,7 @@ fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> an
             let key = BlockKey { pointer: 0x5500_0000_0000 + number * 48, process: pid, padding: 0 };
             live.map.insert(key, Block { time_ns: number + 1, released_ns: 0, thread: pid, released_by: 0 })?;
         }
-        let rounds = interleave(3, ROUNDS, LIMIT, |arm| {
+        let rounds = interleave(3, scale.rounds(ROUNDS), LIMIT, |arm| {
             let _links = match arm {
                 0 => Vec::new(),
                 1 => vec![probes.link("empty", probes.free, pid)?],
@@ -137,69 +130,7 @@ fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> an
             Spread::of(rounds.each(|ns| (ns[2] - ns[0]) / (ns[1] - ns[0]))).to_string(),
         ]);
     }
-    section.line("A release of a block that is not followed, more than a hit of an empty program, and in ratio to it:");
+    section.line("A release of a block that is not followed, against a hit of an empty program:");
     section.table(&["blocks that are followed", "ns more", "ratio"], &rows);
     Ok(())
-}
-
-fn tools(section: &mut Section) -> anyhow::Result<()> {
-    let folder = folder()?;
-    let (tracer, output) = (build_tracer()?, folder.join("live.pb.gz"));
-    let record = move |pid: u32| {
-        let mut command = Command::new(&tracer);
-        command.args(["--pid", &pid.to_string(), "--live", "--quiet", "--force", "-o"]).arg(&output);
-        command
-    };
-    let mut tools = vec![Tool { name: "tracer --live".into(), command: Box::new(record) }];
-    if is_installed("bpftrace") {
-        tools.push(Tool { name: "bpftrace, malloc, its return and free".into(), command: Box::new(bpftrace) });
-    } else {
-        eprintln!("skipped: bpftrace is not installed");
-    }
-    match compiles(memleak(std::process::id())) {
-        Ok(()) => tools.push(Tool { name: "bcc memleak".into(), command: Box::new(memleak) }),
-        Err(error) => eprintln!("skipped: bcc memleak: {error:#}"),
-    }
-    let costs = peers::compare(section, &folder, &tools)?;
-    let [own, others @ ..] = costs.as_slice() else { return Ok(()) };
-    if let Some(cheapest) = others.iter().copied().reduce(f64::min) {
-        let verdict = if cheapest >= GOAL * own { "met" } else { "missed" };
-        section.line(&format!(
-            "Goal: a pair costs at least {GOAL} times less than under the others: {:.1} times; {verdict}.",
-            cheapest / own
-        ));
-    }
-    Ok(())
-}
-
-fn memleak(pid: u32) -> Command {
-    let mut command = Command::new("memleak-bpfcc");
-    // It prints every so many seconds.
-    command.args(["-p", &pid.to_string(), "3600"]).env("PYTHONUNBUFFERED", "1");
-    command
-}
-
-/// Whether memleak is installed and finds the kernel's headers, which it needs to compile itself: then it says something.
-fn compiles(mut memleak: Command) -> anyhow::Result<()> {
-    let child = memleak.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn();
-    let mut child = child.context("it is not installed")?;
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no pipe from it")?).read_line(&mut line)?;
-    child.kill().ok();
-    child.wait()?;
-    ensure!(!line.is_empty(), "it does not start; it needs the headers of the kernel (BCC_KERNEL_SOURCE)");
-    Ok(())
-}
-
-/// What bpftrace users write, see its tutorial for the like.
-fn bpftrace(pid: u32) -> Command {
-    const LIBRARY: &str = "/lib/x86_64-linux-gnu/libc.so.6";
-    let script = format!(
-        "uprobe:{LIBRARY}:malloc {{ @size[tid] = arg0; }} \
-         uretprobe:{LIBRARY}:malloc /@size[tid]/ {{ @stack[retval] = ustack; @bytes[retval] = @size[tid]; delete(@size[tid]); }} \
-         uprobe:{LIBRARY}:free {{ delete(@stack[arg0]); delete(@bytes[arg0]); }}"
-    );
-    let mut command = Command::new("bpftrace");
-    command.args(["-p", &pid.to_string(), "-e", &script]);
-    command
 }

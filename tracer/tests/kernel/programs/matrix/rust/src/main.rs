@@ -129,11 +129,11 @@ macro_rules! kinds {
 
 #[repr(align(64))]
 #[derive(Clone)]
-struct Line(#[allow(dead_code)] [u8; 64]);
+struct Line(#[expect(dead_code, reason = "only its size and alignment matter")] [u8; 64]);
 
 #[repr(align(16))]
 #[derive(Clone)]
-struct Pair(#[allow(dead_code)] [u8; 16]);
+struct Pair(#[expect(dead_code, reason = "only its size and alignment matter")] [u8; 16]);
 
 kinds! {
     fn kind_box(size) { black_box(Box::new([size; 20])) }
