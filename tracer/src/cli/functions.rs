@@ -10,8 +10,7 @@ use crate::{
 /// See the module.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Functions {
-    /// What to count: what programs ask of their allocator, what Python asks of its own, or memory asked of the kernel by
-    /// `mmap`
+    /// Which layer to count; several would count the same memory more than once
     #[arg(long, value_name = "LAYER", default_value = "heap")]
     layer: LayerName,
     /// Count the calls of this function too, which is not found by itself. Its first argument is the size; `:1` when

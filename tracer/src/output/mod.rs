@@ -7,6 +7,7 @@ pub mod folded;
 pub mod json;
 pub mod quantity;
 mod regions;
+pub mod report;
 pub mod shown;
 pub mod staged;
 pub mod svg;

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::quantity::{bytes, bytes_within, objects_within, percent};
+use super::quantity::{bytes, percent};
+use super::shown::Shown;
 use crate::profile::Profile;
 use crate::recording::Recording;
 
@@ -12,33 +13,27 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
     // What was in use at a moment has no rate.
     let (seconds, per) = if profile.view.has_rate() { (recording.seconds(), ", per second") } else { (1.0, "") };
     writeln!(out, "\nRegions{per} (estimates with 95 % intervals)")?;
-    line(out, ["share", "bytes", "objects", "mean size", "region"])?;
+    let width = if profile.calibration.in_windows() { 22 } else { 8 };
+    line(out, width, ["share", "bytes", "objects", "mean size", "region"])?;
     for row in &regions.rows {
         let total = &row.total;
         let mean = match total.objects.value {
             0.0 => "-".to_owned(),
             objects => bytes(total.bytes.value / objects.max(1.0)),
         };
-        line(
-            out,
-            [
-                &percent(profile.share(total)),
-                &bytes_within(total.bytes.value / seconds, profile.bytes_interval(total).per(seconds)),
-                &objects_within(total.objects.value / seconds, profile.objects_interval(total).per(seconds)),
-                &mean,
-                regions.name(row.region),
-            ],
-        )?;
+        let Shown { share, bytes, objects } = Shown::per(profile, total, seconds);
+        line(out, width, [&share, &bytes, &objects, &mean, regions.name(row.region)])?;
     }
-    let unattributed = profile.calibration.unattributed();
-    if unattributed.bytes > 0 {
-        let share = unattributed.bytes as f64 / profile.total().bytes.value;
-        let rate = format!("{} (exact)", bytes(unattributed.bytes as f64 / seconds));
-        line(out, [&percent(share), &rate, "", "", "[unattributed: no sample of these sizes]"])?;
+    let unattributed = profile.calibration.unattributed_measure();
+    if unattributed.bytes.value > 0.0 {
+        let kind = if profile.exact().is_some() { "exact" } else { "estimated" };
+        let rate = format!("{} ({kind})", bytes(unattributed.bytes.value / seconds));
+        let share = percent(profile.share(&unattributed));
+        line(out, width, [&share, &rate, "", "", "[unattributed: no sample of these sizes]"])?;
     }
     Ok(())
 }
 
-fn line(out: &mut dyn Write, [share, bytes, objects, mean, name]: [&str; 5]) -> io::Result<()> {
-    writeln!(out, "{share:>8}  {bytes:<26}  {objects:<28}  {mean:>10}  {name}")
+fn line(out: &mut dyn Write, width: usize, [share, bytes, objects, mean, name]: [&str; 5]) -> io::Result<()> {
+    writeln!(out, "{share:>width$}  {bytes:<26}  {objects:<28}  {mean:>10}  {name}")
 }

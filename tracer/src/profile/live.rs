@@ -147,7 +147,7 @@ impl LiveHeap {
         let mut not_followed = source.not_followed;
         not_followed += source.calibration.unattributed();
         let in_use = source.select(|sample| sample.block.is_some_and(|block| block.released_ns.is_none()));
-        let (time_ns, peak) = peak::find(source);
+        let (time_ns, peak) = peak::find(source, &in_use);
         let within_ns = options.temporary_ns.unwrap_or(TEMPORARY_NS);
         let temporary = source.select(|sample| is_temporary(sample, within_ns));
         let undecided = source.select(|sample| {

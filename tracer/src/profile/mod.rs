@@ -14,6 +14,7 @@ pub mod snapshots;
 pub mod split;
 pub mod suspects;
 pub mod tables;
+pub mod timeline;
 pub mod tree;
 pub mod view;
 

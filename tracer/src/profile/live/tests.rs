@@ -282,14 +282,16 @@ fn what_was_in_use_at_the_peak_lies_in_its_interval() {
                 let truth = bytes_at(sites, &population, time);
                 u32::from(low <= truth && truth <= high)
             };
-            let (time, weights) = peak::find(&source);
+            let at_end = source.select(|sample| in_use_at(sample, u64::MAX));
+            let (time, weights) = peak::find(&source, &at_end);
+            assert!(weights.attributed().bytes.value >= at_end.attributed().bytes.value);
             covered += holds(&weights, time);
             let time = peak::highest(&recording).unwrap();
             covered_by_choice += holds(&source.select(|sample| in_use_at(sample, time)), time);
         }
         let [covered, by_choice] = [covered, covered_by_choice].map(|n| f64::from(n) / f64::from(runs));
         println!("{name}: coverage {covered:.3}; if the same samples chose the moment, {by_choice:.3}");
-        assert!(covered >= 0.91, "{name}: {covered}");
+        assert!(covered >= 0.89, "{name}: {covered}");
         // Why the moment is chosen by other samples.
         assert!(name != "churn" || by_choice < 0.6, "{by_choice}");
     }
