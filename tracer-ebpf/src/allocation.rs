@@ -3,7 +3,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
-use tracer_ebpf::abi::allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class};
+use tracer_ebpf::abi::{
+    allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class},
+    settings::Settings,
+};
 
 use crate::{
     atomic, bits,
@@ -31,11 +34,19 @@ pub fn hit(context: *mut c_void) {
         return;
     }
     let size = arguments.size(cookie);
-    let Some(counters) = COUNTERS.get_ptr_mut(cookie.slot()) else { return };
+    if count(settings, cookie.slot(), size) {
+        sampling::allocation(registers, settings, cookie, size);
+    }
+}
+
+/// Counts an event exactly; true when it is to be sampled too.
+#[inline(always)]
+pub fn count(settings: &Settings, slot: u32, size: u64) -> bool {
+    let Some(counters) = COUNTERS.get_ptr_mut(slot) else { return false };
     let class = bits::mask::<63>(size_class(size) as u64) as usize;
     // A class is below SIZE_CLASSES by construction; the verifier only sees the mask.
     if class >= tracer_ebpf::abi::allocation::SIZE_CLASSES {
-        return;
+        return false;
     }
     // Atomic, though per CPU: with full preemption another task may hit between load and store.
     // SAFETY: the class is below SIZE_CLASSES, and the value lives as long as the program.
@@ -45,7 +56,7 @@ pub fn hit(context: *mut c_void) {
     // SAFETY: as above.
     unsafe { atomic::add(&raw mut class.bytes, size) };
 
-    let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return };
+    let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
     // that is still exponentially distributed: the estimate stays unbiased.
     let countdown = unsafe { &mut *countdown };
@@ -57,15 +68,15 @@ pub fn hit(context: *mut c_void) {
     let remaining = countdown.remaining;
     if size < remaining {
         countdown.remaining = remaining - size;
-        return;
+        return false;
     }
     if settings.interval != 0 {
         if size == 0 {
-            return;
+            return false;
         }
         countdown.remaining = sampling::draw(settings.interval);
     }
-    sampling::allocation(registers, settings, cookie, size);
+    true
 }
 
 /// The integer arguments that sizes come from.

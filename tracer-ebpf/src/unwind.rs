@@ -18,7 +18,7 @@ use tracer_ebpf::abi::{
 
 use crate::{
     bits::{mask, ones_if_not_above},
-    maps::{CHANGES, PROCESSES, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
+    maps::{CHANGES, MAX_KERNEL_FRAMES, PROCESSES, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
 };
 
 /// No displacement is known: the first frame is unwound by its table.
@@ -35,7 +35,8 @@ struct Walk {
     process: *const Process,
 }
 
-/// Walks the current thread's stack from `ip`, `sp`, `bp` in the scratch slot and leaves frames and status there.
+/// Walks the current thread's stack from `ip`, `sp`, `bp` in the scratch slot and leaves frames, behind those that it holds
+/// already, and status there.
 ///
 /// `displacement`: bytes from the stack pointer to the return address, where the probe knows it (at a function's entry);
 /// possibly with [`FRAME_POINTER_SAVED`]; without it the first frame is unwound by table like any other.
@@ -43,7 +44,8 @@ struct Walk {
 pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64>) {
     // SAFETY: the claimed slot.
     let memory = unsafe { &mut *scratch };
-    memory.sample.frame_count = 0;
+    // Frames of the kernel may be there already.
+    let first = if memory.sample.frame_count > MAX_KERNEL_FRAMES { MAX_KERNEL_FRAMES } else { memory.sample.frame_count };
     memory.sample.frame_pointer_frames = 0;
     memory.sample.stopped_at = memory.ip;
     memory.sample.stopped_in = 0;
@@ -65,7 +67,8 @@ pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64
         return;
     }
     memory.sample.status = WalkStatus::TooDeep as u32;
-    let limit = if settings.max_frames > MAX_FRAMES as u32 { MAX_FRAMES as u32 } else { settings.max_frames };
+    let room = MAX_FRAMES as u32 - first;
+    let limit = if settings.max_frames > room { room } else { settings.max_frames };
     let mut walk = Walk { scratch, process };
     // SAFETY: the callback has the signature bpf_loop asks for, and its context outlives the call.
     unsafe { bpf_loop(limit, step as *mut c_void, (&raw mut walk).cast(), 0) };
@@ -199,7 +202,7 @@ fn replaced_return_address(slot: u64) -> u64 {
 
 /// 8 bytes of kernel memory, or 0.
 #[inline(always)]
-fn read_kernel(address: u64) -> u64 {
+pub fn read_kernel(address: u64) -> u64 {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(address as *const u64) }.unwrap_or(0)
 }

@@ -3,6 +3,9 @@
 /// Frames of a stack at most; the option `--max-depth` stays at or below it.
 pub const MAX_FRAMES: usize = 1024;
 
+/// See [`Sample::function`].
+pub const NO_COUNTER: u32 = u32::MAX;
+
 /// First word of every record: says what follows.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +26,13 @@ pub struct Sample {
     pub process: u32,
     /// Thread id in the initial pid namespace.
     pub thread: u32,
-    /// Slot of the probed function; meaningless for CPU samples.
+    /// Slot of the counter that it was counted in; [`NO_COUNTER`] for CPU samples.
     pub function: u32,
     /// `bpf_ktime_get_ns`: CLOCK_MONOTONIC.
     pub time_ns: u64,
-    /// Requested bytes.
+    /// Requested bytes, or bytes that an event is worth; nanoseconds for CPU samples.
     pub size: u64,
-    /// Mean bytes between samples that was in force when this sample was drawn.
+    /// Mean bytes between samples that was in force when this sample was drawn; nanoseconds between ticks for CPU samples.
     pub interval: u64,
     /// Process address at which the walk stopped when it was not complete.
     pub stopped_at: u64,
@@ -52,15 +55,27 @@ const _: () = assert!(size_of::<Sample>() == 80);
 /// Bits: 63 = found by frame pointer, 62..48 = module number (0 for none), 47..0 = address. The address is the one to look
 /// up: inside the call instruction (return address - 1), except for the leaf and for the frame that a signal interrupted.
 /// It is an ELF virtual address of the module, or a process address where there is no module.
+///
+/// A kernel address is a frame of its own accord: its upper 17 bits are ones, and no module has the number
+/// [`KERNEL_MODULE`].
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frame(pub u64);
+
+/// Module number of kernel addresses.
+pub const KERNEL_MODULE: u16 = 0x7fff;
 
 impl Frame {
     /// The frame was found by following the frame pointer.
     #[inline(always)]
     pub const fn by_frame_pointer(self) -> bool {
-        self.0 >> 63 != 0
+        self.0 >> 63 != 0 && !self.is_kernel()
+    }
+
+    /// It is the kernel's own: the address is a kernel address without its upper 16 bits.
+    #[inline(always)]
+    pub const fn is_kernel(self) -> bool {
+        self.module() == KERNEL_MODULE
     }
 
     /// Module number; 0 for none.

@@ -6,7 +6,7 @@ use super::allocation::MAX_FUNCTIONS;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Mean bytes between samples; 0 samples every allocation.
+    /// Mean bytes between samples, 0 samples every allocation; nanoseconds between ticks where CPU time is sampled.
     pub interval: u64,
     /// Frames of a stack at most, up to [`super::sample::MAX_FRAMES`].
     pub max_frames: u32,
@@ -24,6 +24,8 @@ pub struct Settings {
     pub padding: u32,
     /// Where this kernel keeps return addresses that return probes replaced.
     pub return_probes: ReturnProbeOffsets,
+    /// Where this kernel keeps the program break.
+    pub program_break: BreakOffsets,
 }
 
 /// Byte offsets of kernel fields, from the kernel's BTF (include/linux/uprobes.h, include/linux/sched.h).
@@ -40,6 +42,16 @@ pub struct ReturnProbeOffsets {
     pub instance_original: u32,
     /// `return_instance.next`.
     pub instance_next: u32,
+}
+
+/// Byte offsets of kernel fields, from the kernel's BTF (include/linux/sched.h, include/linux/mm_types.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakOffsets {
+    /// `task_struct.mm`; 0 where the offsets are not known.
+    pub task_mm: u32,
+    /// `mm_struct.brk`.
+    pub mm_brk: u32,
 }
 
 /// Per-CPU counters of what went wrong, by index into the map `LOSSES`.
@@ -59,5 +71,5 @@ pub enum Loss {
 /// Entries of `LOSSES`.
 pub const LOSS_COUNT: u32 = 4;
 
-const _: () = assert!(size_of::<Settings>() == 56);
+const _: () = assert!(size_of::<Settings>() == 64);
 const _: () = assert!(MAX_FUNCTIONS <= 256);

@@ -109,6 +109,7 @@ impl Args {
         let outputs = destinations(&scope.label(), output)?;
         let request = Request {
             duration,
+            event: None,
             children,
             interval,
             max_frames: max_depth,

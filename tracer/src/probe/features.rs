@@ -12,7 +12,7 @@ use aya::{
     },
 };
 use aya_obj::generated::{bpf_cmd, bpf_map_type::BPF_MAP_TYPE_RINGBUF, bpf_prog_type::BPF_PROG_TYPE_KPROBE};
-use tracer_ebpf::abi::settings::{ReturnProbeOffsets, Settings};
+use tracer_ebpf::abi::settings::{BreakOffsets, ReturnProbeOffsets, Settings};
 
 use super::{
     OBJECT,
@@ -106,6 +106,7 @@ pub fn own_programs() -> Tried {
         launched: 0,
         padding: 0,
         return_probes: ReturnProbeOffsets::default(),
+        program_break: BreakOffsets::default(),
     };
     Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;
     Ok(())

@@ -2,8 +2,10 @@
 
 pub mod counters;
 pub mod features;
+pub mod kernel_event;
 pub mod kernel_types;
 pub mod multi;
+pub mod perf_event;
 pub mod programs;
 pub mod tables;
 pub mod tracepoint;

@@ -9,7 +9,7 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, StackTraceMap},
-    programs::{ProgramError, TracePoint},
+    programs::ProgramError,
 };
 use tracer_ebpf::abi::{
     allocation::FunctionCounters,
@@ -20,8 +20,10 @@ use tracer_ebpf::abi::{
 
 use super::{
     OBJECT,
+    kernel_event::{AttachedEvent, KernelEvent, attach_tracepoint},
     multi::{LinkKind, MultiError, MultiProgram},
-    tracepoint::{Tracefs, TracepointLink},
+    perf_event::PerfEvent,
+    tracepoint::Tracefs,
     value::{Shard, Value},
 };
 
@@ -45,6 +47,14 @@ pub enum LoadError {
     /// The allocation program.
     #[error("loading the allocation program failed: {0}")]
     Allocation(#[from] MultiError),
+    /// A perf event.
+    #[error("cannot attach {name} to the kernel's perf events (needs CAP_PERFMON or CAP_SYS_ADMIN): {source}")]
+    PerfEvent {
+        /// The program.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// tracefs cannot be opened.
     #[error("cannot open tracefs (needs CAP_SYS_ADMIN and CONFIG_FTRACE): {0}")]
     Tracefs(io::Error),
@@ -76,7 +86,8 @@ pub struct Programs {
     pub(super) ebpf: Ebpf,
     pub(super) multi: Result<MultiProgram, MultiError>,
     pub(super) calibration: BTreeMap<&'static str, MultiProgram>,
-    _tracepoints: Vec<TracepointLink>,
+    _tracepoints: Vec<PerfEvent>,
+    event: Option<AttachedEvent>,
 }
 
 /// The maps that user space uses.
@@ -141,7 +152,21 @@ impl Programs {
             events: Some(typed(&mut ebpf, "EVENTS")?),
         };
         maps.settings.set(0, Value(options.settings), 0)?;
-        Ok(Self { maps, ebpf, multi, calibration, _tracepoints: tracepoints })
+        Ok(Self { maps, ebpf, multi, calibration, _tracepoints: tracepoints, event: None })
+    }
+
+    /// Has samples taken at an event of the kernel, in place of the one before.
+    ///
+    /// # Errors
+    /// See [`KernelEvent::attach`].
+    pub fn attach_event(&mut self, event: KernelEvent) -> Result<(), LoadError> {
+        self.event = Some(event.attach(&mut self.ebpf)?);
+        Ok(())
+    }
+
+    /// Ends that.
+    pub fn detach_event(&mut self) {
+        self.event = None;
     }
 
     /// Why the kernel has no multi links; `None` where it has them.
@@ -178,25 +203,10 @@ fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u64> {
     line.and_then(|count| count.trim().parse().ok()).ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<TracepointLink>, LoadError> {
+fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<PerfEvent>, LoadError> {
     let tracefs = Tracefs::open().map_err(LoadError::Tracefs)?;
-    let mut links = Vec::with_capacity(TRACEPOINTS.len());
-    for (name, category, event) in TRACEPOINTS {
-        let failed = |source| LoadError::Program { name, source: Box::new(source) };
-        let program: &mut TracePoint =
-            ebpf.program_mut(name).ok_or_else(|| failed(ProgramError::NotLoaded))?.try_into().map_err(failed)?;
-        if program.fd().is_err() {
-            program.load().map_err(failed)?;
-        }
-        let fd = program.fd().map_err(failed)?;
-        let link = tracefs.attach(fd.as_fd(), category, event).map_err(|source| LoadError::Tracepoint {
-            category,
-            name: event,
-            source,
-        })?;
-        links.push(link);
-    }
-    Ok(links)
+    let attach = |&(name, category, event)| attach_tracepoint(ebpf, &tracefs, name, category, event);
+    TRACEPOINTS.iter().map(attach).collect()
 }
 
 /// Takes a map out of the object, as the type that it is declared with.

@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod attached;
 pub mod child;
+pub mod cpu;
 pub mod decode;
 pub mod discover;
 pub mod error;

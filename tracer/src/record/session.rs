@@ -11,12 +11,13 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{Loss, ReturnProbeOffsets, Settings},
+    settings::{BreakOffsets, Loss, ReturnProbeOffsets, Settings},
 };
 
 use super::{
     attached::{Attached, Scope},
     child::Child,
+    cpu::CpuClocks,
     decode::{Record, decode},
     discover::{Probed, discover},
     error::SessionError,
@@ -45,6 +46,7 @@ pub struct Session {
     pub(super) attached: Attached,
     pub(super) processes: Processes,
     late: Late,
+    cpu: CpuClocks,
     pub(super) settings: Settings,
     /// The program that tracer started.
     pub(super) child: Option<Child>,
@@ -82,7 +84,8 @@ impl Session {
     /// # Errors
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
-        let control = IntervalControl::new(request.interval, request.duration);
+        let control = request.interval_control();
+        let (return_probes, program_break) = kernel_offsets();
         let settings = Settings {
             interval: control.interval(),
             max_frames: request.max_frames,
@@ -91,7 +94,8 @@ impl Session {
             follow_children: u32::from(request.children),
             launched: 0,
             padding: 0,
-            return_probes: return_probe_offsets(),
+            return_probes,
+            program_break,
         };
         let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let now = Instant::now();
@@ -100,6 +104,7 @@ impl Session {
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
             late: Late::default(),
+            cpu: CpuClocks::default(),
             settings,
             child: None,
             executions: 0,
@@ -119,11 +124,14 @@ impl Session {
         })
     }
 
-    /// Chooses the functions of a process to probe.
+    /// Chooses the functions of a process to probe: none where samples are taken at an event of the kernel.
     ///
     /// # Errors
     /// When its mappings cannot be read, or nothing in it is known to allocate.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
+        if self.request.event.is_some() {
+            return Ok(Vec::new());
+        }
         let scan = self.processes.scan(target.pid)?;
         Ok(discover(self.processes.modules(), &scan)?.probed)
     }
@@ -155,8 +163,12 @@ impl Session {
     /// Begins to count and sample.
     ///
     /// # Errors
-    /// [`SessionError::Map`].
+    /// [`SessionError::Map`], or [`SessionError::Load`] for an event of the kernel.
     pub fn begin(&mut self) -> Result<(), SessionError> {
+        if let Some(event) = self.request.event {
+            self.programs.attach_event(event)?;
+            self.cpu.begin(event, &self.targets);
+        }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         self.observed = self.start;
         self.settings.enabled = 1;
@@ -218,7 +230,7 @@ impl Session {
                 self.follow_child()?;
             }
             self.processes.refresh_changed(&mut self.programs.maps)?;
-            for (process, scan) in self.processes.arrived() {
+            for (process, scan) in self.processes.arrived().into_iter().filter(|_| self.request.event.is_none()) {
                 let (modules, points) = (self.processes.modules(), self.attached.points());
                 self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
             }
@@ -246,14 +258,16 @@ impl Session {
         let duration = self.start.elapsed();
         (self.settings.enabled, self.settings.launched) = (0, 0);
         self.apply_settings()?;
+        let cpu = self.cpu.finish();
         self.attached.detach(&mut self.programs);
+        self.programs.detach_event();
         // If it was about to be looked at again, it goes on unseen.
         drop(self.child.take());
         // Detaching waits for hits under way (RCU), so that nothing arrives any more.
         if let Some(mut ring) = self.programs.maps.events.take() {
             while self.drain(&mut ring) {}
         }
-        let counters = (0..self.attached.points().len() as u32)
+        let counters = (0..self.slots())
             .map(|slot| counters::function(&self.programs.maps, slot))
             .collect::<Result<_, _>>()?;
         let kernel = counters::losses(&self.programs.maps)?;
@@ -271,7 +285,9 @@ impl Session {
             targets: self.targets,
             names: self.names,
             parts: self.samples.into_parts(),
+            cpu,
             modules,
+            event: self.request.event,
             points: self.attached.into_points(),
             counters,
             losses,
@@ -297,6 +313,12 @@ impl Session {
         }
     }
 
+    /// Counter slots in use.
+    fn slots(&self) -> u32 {
+        let of_event = self.request.event.map_or(0, |event| event.counters().len());
+        (self.attached.points().len() + of_event) as u32
+    }
+
     /// Which processes the probes of a process's functions are for.
     fn scope(&self, process: u32) -> Scope {
         if self.request.children { None } else { NonZeroU32::new(process) }
@@ -312,7 +334,8 @@ impl Session {
             let Some(item) = ring.next() else { return false };
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
-                    let leaf = self.attached.points().get(sample.header.function as usize).map_or(Frame(0), leaf);
+                    let point = self.attached.points().get(sample.header.function as usize);
+                    let leaf = point.map_or(address(sample.header.stopped_at), leaf);
                     self.samples.push(sample, leaf);
                 }
                 Ok(Record::Process { change, process, parent }) => {
@@ -329,7 +352,7 @@ impl Session {
     /// Reads the exact counters and lets the interval follow them.
     fn observe(&mut self) -> Result<Progress, MapError> {
         let mut bytes = 0u64;
-        for slot in 0..self.attached.points().len() as u32 {
+        for slot in 0..self.slots() {
             for class in counters::function(&self.programs.maps, slot)? {
                 bytes = bytes.wrapping_add(class.bytes);
             }
@@ -367,18 +390,27 @@ fn leaf(point: &Probed) -> Frame {
     Frame(u64::from(point.module) << 48 | point.point.instruction_address() & 0xffff_ffff_ffff)
 }
 
+/// An address that is known to lie in no module.
+fn address(address: u64) -> Frame {
+    Frame(address & 0xffff_ffff_ffff)
+}
+
 /// Registers an owner of a descriptor with the event loop.
 fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
     unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
 }
 
-/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
-fn return_probe_offsets() -> ReturnProbeOffsets {
-    std::fs::read("/sys/kernel/btf/vmlinux")
-        .ok()
-        .and_then(|blob| KernelTypes::parse(&blob)?.return_probes())
-        .unwrap_or_default()
+/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so; the break is not
+/// followed.
+fn kernel_offsets() -> (ReturnProbeOffsets, BreakOffsets) {
+    let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+    let types = KernelTypes::parse(&blob);
+    let types = types.as_ref();
+    (
+        types.and_then(KernelTypes::return_probes).unwrap_or_default(),
+        types.and_then(KernelTypes::program_break).unwrap_or_default(),
+    )
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.

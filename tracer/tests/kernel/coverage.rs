@@ -63,6 +63,7 @@ fn rounds(recording: &RawRecording, program: &Path, truth: &[Truth]) -> Vec<Roun
             interval: sample.interval,
             // Of the two counters of `about`.
             counter: u32::from(recording.points[sample.function as usize].point.function != "malloc"),
+            ..Sample::default()
         });
     }
     rounds

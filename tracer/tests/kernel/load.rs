@@ -1,6 +1,9 @@
 //! The BPF object loads, and stays far below the verifier's limit.
 
-use tracer::probe::programs::{CALIBRATION, Options, Programs};
+use tracer::probe::{
+    kernel_event::KernelEvent,
+    programs::{CALIBRATION, Options, Programs},
+};
 use tracer_ebpf::abi::settings::Settings;
 
 use crate::recording::alone;
@@ -19,6 +22,7 @@ fn load(calibration: &[&'static str]) -> Programs {
         launched: 0,
         padding: 0,
         return_probes: Default::default(),
+        program_break: Default::default(),
     };
     let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
     loaded.unwrap_or_else(|error| panic!("{error}"))
@@ -38,7 +42,11 @@ fn budget() {
     let Some(_guard) = alone() else { return };
     // Programs that a recording loads only when it needs them are asked for like those of the benchmarks.
     let on_demand = [&CALIBRATION[..], &["libraries_loaded"]].concat();
-    let counts = load(&on_demand).verified_instructions().unwrap();
+    let mut programs = load(&on_demand);
+    for event in KernelEvent::ALL {
+        programs.attach_event(event).unwrap_or_else(|error| panic!("{event:?}: {error}"));
+    }
+    let counts = programs.verified_instructions().unwrap();
     // Those of tracer/bpf/tracer.bpf.txt.
     let recorded = include_str!("../../bpf/tracer.bpf.txt").lines().filter_map(|line| line.strip_prefix("program "));
     let names: Vec<_> = recorded.filter_map(|line| line.split(' ').next()).collect();
