@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::BPF_ANY,
+    bindings::{BPF_ANY, pt_regs},
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task},
 };
 use tracer_ebpf::abi::{
@@ -50,7 +50,7 @@ pub fn mmap_exit(context: *mut c_void) {
     let Some(registers) = interrupted::user_registers() else { return };
     // Without any access it is address space that is put by, and nothing grows.
     if registers.r10 & MAP_ANONYMOUS != 0 && registers.rdx != 0 {
-        system_call(settings, FIRST, pages(registers.rsi));
+        system_call(settings, &registers, FIRST, pages(registers.rsi));
     }
 }
 
@@ -64,7 +64,7 @@ pub fn mremap_exit(context: *mut c_void) {
     let Some(registers) = interrupted::user_registers() else { return };
     let (old, new) = (pages(registers.rsi), pages(registers.rdx));
     if new > old {
-        system_call(settings, SECOND, new - old);
+        system_call(settings, &registers, SECOND, new - old);
     }
 }
 
@@ -91,8 +91,11 @@ pub fn brk_exit(context: *mut c_void) {
     let _ = BREAKS.remove(thread);
     // Where it fails, `brk` returns the break as it was.
     let new = result(context);
-    if old != 0 && new > old {
-        system_call(settings, FIRST, new - old);
+    if old == 0 || new <= old {
+        return;
+    }
+    if let Some(registers) = interrupted::user_registers() {
+        system_call(settings, &registers, FIRST, new - old);
     }
 }
 
@@ -105,11 +108,9 @@ fn active() -> Option<&'static Settings> {
 
 /// Counts a system call that made the process grow, and records its stack where it is chosen.
 #[inline(always)]
-fn system_call(settings: &Settings, slot: u32, size: u64) {
+fn system_call(settings: &Settings, registers: &pt_regs, slot: u32, size: u64) {
     if let Some(scratch) = sampled(settings, slot, size) {
-        // SAFETY: the claimed slot.
-        unsafe { (*scratch).sample.frame_count = 0 };
-        interrupted::walk_user(scratch, settings);
+        interrupted::walk_caller(registers, scratch, settings);
         sampling::submit(scratch, settings);
         sampling::release(scratch);
     }

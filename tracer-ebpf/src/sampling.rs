@@ -60,7 +60,7 @@ pub fn walk(scratch: *mut Scratch, registers: &pt_regs, settings: &Settings, dis
     memory.sp = registers.rsp;
     memory.bp = registers.rbp;
     memory.sample.frame_count = 0;
-    unwind::walk(scratch, settings, Some(displacement));
+    unwind::walk(scratch, settings.max_frames, Some(displacement));
 }
 
 /// Completes the header and writes the record.

@@ -117,11 +117,13 @@ pub enum WalkStatus {
     Stale = 9,
     /// The process is not known (yet).
     NoProcess = 10,
+    /// The thread was inside the trap of a probe, and what it had pushed cannot be told.
+    Trapped = 11,
 }
 
 impl WalkStatus {
     /// All values, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Complete,
         Self::NoMapping,
         Self::NoTable,
@@ -133,6 +135,7 @@ impl WalkStatus {
         Self::Corrupt,
         Self::Stale,
         Self::NoProcess,
+        Self::Trapped,
     ];
 }
 

@@ -1,5 +1,6 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
+pub mod cpu;
 pub mod doctor;
 pub mod failure;
 mod owner;
@@ -22,7 +23,7 @@ use crate::output::Destination;
 /// The verb of a command line that begins with an option: `tracer --pid 1` is `tracer record --pid 1`.
 const DEFAULT_VERB: &str = "record";
 
-/// Shows where a running process allocates memory.
+/// Shows where a running process allocates memory, and where it spends CPU time.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -36,6 +37,8 @@ pub struct Cli {
 enum Verb {
     /// Record where a running process allocates memory; the default verb
     Record(record::Args),
+    /// Record where a running process spends CPU time
+    Cpu(cpu::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
     /// Say what works here and with a process, and what a recording would lack
@@ -69,6 +72,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
+            Verb::Cpu(args) => record::run(args.resolve()?),
             Verb::Render(args) => render::run(args.resolve()),
             Verb::Doctor(args) => doctor::run(&args),
         }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     output::{self, Destination, Format, Output, Owner, text},
+    probe::kernel_event::KernelEvent,
     profile::Profile,
     record::{
         assemble::assemble, child::Child, error::SessionError, interval::IntervalSetting, request::Request,
@@ -44,6 +45,10 @@ pub struct Args {
     /// For how long, such as 500ms, 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
+    /// What to sample: allocations, or what makes the process grow: first touches of pages, anonymous memory that is mapped, or
+    /// growth of the program break
+    #[arg(short, long, value_name = "EVENT", default_value = "alloc", hide_default_value = true)]
+    event: Event,
     /// Mean bytes between samples, such as 512KiB: smaller is more detail and more cost. 1 samples every allocation; auto
     /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
@@ -73,6 +78,31 @@ pub struct Args {
     ring_buffer: u32,
 }
 
+/// What `tracer record` samples.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Event {
+    /// Allocations
+    Alloc,
+    /// Page faults: a page each
+    PageFaults,
+    /// Anonymous memory that `mmap` maps and `mremap` adds; address space without any access is left out
+    Mmap,
+    /// Growth of the program break
+    Brk,
+}
+
+impl Event {
+    /// The event of the kernel, and its name for files.
+    fn of_kernel(self) -> Option<(KernelEvent, &'static str)> {
+        match self {
+            Self::Alloc => None,
+            Self::PageFaults => Some((KernelEvent::PageFaults, "page-faults-")),
+            Self::Mmap => Some((KernelEvent::Mmap, "mmap-")),
+            Self::Brk => Some((KernelEvent::Brk, "brk-")),
+        }
+    }
+}
+
 /// What to record, and where to.
 #[derive(Debug)]
 pub struct Settings {
@@ -96,7 +126,7 @@ impl Args {
     /// # Errors
     /// An output that cannot be.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, comm, command, children, duration, interval, output, force, quiet, verbose, .. } = self;
+        let Self { pid, comm, command, children, duration, event, interval, output, force, quiet, verbose, .. } = self;
         let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
@@ -106,10 +136,11 @@ impl Args {
         if matches!(scope, Scope::Program(_)) && output.contains(&Destination::Stdout) {
             bail!("`-o -` would mix with what the program writes to stdout; name a file");
         }
-        let outputs = destinations(&scope.label(), output)?;
+        let event = event.of_kernel();
+        let outputs = destinations(&format!("{}{}", event.map_or("", |(_, name)| name), scope.label()), output)?;
         let request = Request {
             duration,
-            event: None,
+            event: event.map(|(event, _)| event),
             children,
             interval,
             max_frames: max_depth,
@@ -121,7 +152,10 @@ impl Args {
 }
 
 /// What `-o` asks for. A picture alone is accompanied by the recording it was made from.
-fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
+pub(super) fn destinations(
+    label: &str,
+    given: Vec<Destination>,
+) -> Result<Vec<Destination>, output::destination::Error> {
     let mut outputs = given;
     if outputs.is_empty() {
         outputs.push(Destination::parse(Path::new(&format!("tracer-{label}.svg")))?);
@@ -225,7 +259,7 @@ impl Run {
             let mut session = session.map_err(|error| privileges::explain(error.into()))?;
             begin(&mut session)?;
             if !quiet {
-                // Scripts wait for this line: from here on every allocation is counted.
+                // Scripts wait for this line: from here on everything is counted.
                 eprintln!("recording {label}; Ctrl-C ends and writes");
             }
             let bar = Bar::new(label.to_owned(), request.duration, !show_progress);
@@ -288,7 +322,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("a time is a number and a unit, such as 500ms, 30s or 2m".to_owned()),
@@ -307,14 +341,14 @@ fn interval(text: &str) -> Result<IntervalSetting, String> {
     }
 }
 
-fn table_bytes(text: &str) -> Result<u64, String> {
+pub(super) fn table_bytes(text: &str) -> Result<u64, String> {
     match size(text) {
         Some(bytes @ 0x10_0000..=0x1000_0000) => Ok(bytes),
         _ => Err("a size from 1MiB to 256MiB".to_owned()),
     }
 }
 
-fn ring_bytes(text: &str) -> Result<u32, String> {
+pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
     match size(text) {
         Some(bytes @ 4096..=0x4000_0000) if bytes.is_power_of_two() => Ok(bytes as u32),
         _ => Err("a power of two from 4KiB to 1GiB".to_owned()),

@@ -15,11 +15,11 @@
 
 use tracer_ebpf::abi::allocation::{SIZE_CLASSES, size_class};
 
-use super::inclusion::weigh;
+use super::inclusion::{weigh, weigh_tick};
 use super::interval::{self, Interval};
 use super::measure::{Estimate, Exact, Measure};
 use super::strata::{Cell, Design, Strata, Stratum};
-use crate::recording::{About, Recording, Sample, StackIndex};
+use crate::recording::{About, Recording, Sample, StackIndex, about::Source};
 
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
@@ -52,10 +52,14 @@ impl Calibration {
         let mut cells = exact_cells(&recording.about);
         for sample in samples {
             let cell = &mut cells[cell_of(&recording.about, sample)];
-            cell.estimate += weigh(sample.size, sample.interval, kept);
+            cell.estimate += weigh_sample(&recording.about, sample, kept);
             cell.sampled += Exact { calls: 1, bytes: sample.size };
         }
-        let strata = Strata::new(&cells, Design { interval, kept });
+        let accounted = accounted(recording);
+        let strata = match accounted {
+            Some(exact) => Strata::whole(&cells, exact),
+            None => Strata::new(&cells, Design { interval, kept }),
+        };
 
         let mut order: Vec<(u64, u32)> = (0u32..)
             .zip(samples)
@@ -68,7 +72,7 @@ impl Calibration {
         let mut bundles: Vec<Bundle> = Vec::new();
         for (key, i) in order {
             let sample = &samples[i as usize];
-            let estimate = weigh(sample.size, sample.interval, kept);
+            let estimate = weigh_sample(&recording.about, sample, kept);
             let (stratum, stack) = ((key >> 32) as u32, key as u32);
             match bundles.last_mut() {
                 Some(last) if (last.stratum, last.stack) == (stratum, stack) => last.estimate += estimate,
@@ -81,7 +85,8 @@ impl Calibration {
             attributed += scaled(stratum.estimate, stratum);
         }
         let calibrated = strata.strata.iter().all(|s| s.exact.is_some());
-        let exact = (calibrated && !recording.about.counters.is_empty()).then(|| exact_total(&recording.about));
+        let counted = calibrated && !recording.about.counters.is_empty();
+        let exact = accounted.or_else(|| counted.then(|| exact_total(&recording.about)));
         Self { kept, unit, strata, bundles, attributed, exact }
     }
 
@@ -114,7 +119,7 @@ impl Calibration {
 
     /// What one sample stands for: (bytes, objects), scaled.
     pub fn weight(&self, about: &About, sample: &Sample) -> (f64, f64) {
-        let weight = weigh(sample.size, sample.interval, self.kept);
+        let weight = weigh_sample(about, sample, self.kept);
         let stratum = self.strata.of_cell.get(cell_of(about, sample)).copied().flatten();
         match stratum.and_then(|s| self.strata.strata.get(s as usize)) {
             Some(stratum) => {
@@ -196,6 +201,13 @@ impl Groups<'_> {
     }
 }
 
+fn weigh_sample(about: &About, sample: &Sample, kept: f64) -> Measure {
+    match about.source {
+        Source::Cpu => weigh_tick(sample.size, kept),
+        _ => weigh(sample.size, sample.interval, kept),
+    }
+}
+
 /// A part of a stratum, scaled with it.
 fn scaled(part: Measure, stratum: &Stratum) -> Measure {
     let Some(exact) = stratum.exact else { return part };
@@ -238,6 +250,13 @@ fn exact_cells(about: &About) -> Vec<Cell> {
     cells
 }
 
+/// The CPU time that the kernel accounted for, and the ticks that were taken of it.
+fn accounted(recording: &Recording) -> Option<Exact> {
+    let bytes = recording.about.cpu.as_ref()?.accounted_ns?;
+    let calls = (recording.samples.len() as u64).saturating_add(recording.about.losses.samples());
+    Some(Exact { calls, bytes })
+}
+
 /// The index of a sample's cell in [`exact_cells`].
 fn cell_of(about: &About, sample: &Sample) -> usize {
     let counter = (sample.counter as usize).min(about.counters.len());
@@ -259,7 +278,7 @@ fn exact_total(about: &About) -> Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::about::{Counter, SizeClass};
+    use crate::recording::about::{Counter, CpuTime, SizeClass};
 
     const R: u64 = 4096;
 
@@ -349,6 +368,48 @@ mod tests {
         let half = sum(&Calibration::new(&recording))[0];
         near(half.bytes.value, 2.0 * whole.bytes.value);
         assert!(half.bytes.variance > 4.0 * whole.bytes.variance);
+    }
+
+    #[test]
+    fn ticks_have_the_intervals_of_poisson_variables() {
+        const PERIOD: u64 = 10_000_000;
+        let tick = |stack| Sample { interval: PERIOD, counter: u32::MAX, ..sample(stack, PERIOD) };
+        let about = About { source: Source::Cpu, ..About::default() };
+        let samples = (0..110).map(|i| tick(u32::from(i >= 100))).collect();
+        let calibration = Calibration::new(&Recording { about, samples, ..Recording::default() });
+        let groups = sum(&calibration);
+        assert_eq!((groups[2].bytes.value, groups[2].bytes.variance), (1e8, 1e15));
+        // Garwood's interval of 10 events: [4.80, 18.39].
+        let interval = calibration.bytes_interval(&groups[2]);
+        assert!(
+            (interval.low / 1e7 - 4.795).abs() < 0.01 && (interval.high / 1e7 - 18.39).abs() < 0.01,
+            "{interval:?}"
+        );
+        let ticks = calibration.objects_interval(&groups[2]);
+        assert!((ticks.low - 4.795).abs() < 0.01 && (ticks.high - 18.39).abs() < 0.01, "{ticks:?}");
+        assert_eq!(calibration.exact(), None);
+    }
+
+    #[test]
+    fn ticks_divide_the_cpu_time_that_the_kernel_accounts_for() {
+        const PERIOD: u64 = 10_000_000;
+        let tick = |stack| Sample { interval: PERIOD, ..sample(stack, PERIOD) };
+        let cpu = CpuTime { period_ns: PERIOD, accounted_ns: Some(990_000_000) };
+        let about = About { source: Source::Cpu, cpu: Some(cpu), ..About::default() };
+        let samples: Vec<_> = (0..100).map(|i| tick(u32::from(i >= 75))).collect();
+        let recording = Recording { about, samples, ..Recording::default() };
+        let calibration = Calibration::new(&recording);
+        assert_eq!(calibration.exact(), Some(Exact { calls: 100, bytes: 990_000_000 }));
+        let groups = sum(&calibration);
+        near(groups[0].bytes.value, 9.9e8);
+        near(groups[1].bytes.value, 0.75 * 9.9e8);
+        // Binomial: n r (1-r).
+        near(groups[1].bytes.variance, 100.0 * 0.75 * 0.25 * 9.9e6 * 9.9e6);
+        let whole = calibration.bytes_interval(&groups[0]);
+        assert!(whole.high == 9.9e8 && whole.low < 9.9e8);
+
+        let idle = Calibration::new(&Recording { samples: Vec::new(), ..recording });
+        assert_eq!((idle.unattributed().bytes, idle.attributed().samples), (990_000_000, 0));
     }
 
     #[test]

@@ -19,6 +19,12 @@
 //! Variances are sums over samples, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
 //! them that hold from no sample at all to millions. [`compare`] has shares and differences.
 //!
+//! # CPU time
+//!
+//! Ticks are equal: each stands for its period, and a group's number of them is a Poisson variable at most. Where the kernel's
+//! account of the processes' CPU time is there, ticks are scaled to it like samples of one size class to their counter: the total
+//! is exact, and a part of it has the variance of the binomial distribution.
+//!
 //! # Lost samples
 //!
 //! A sample that found the ring buffer full is counted but gone. With n samples kept of n + l, each allocation's

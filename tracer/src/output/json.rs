@@ -3,10 +3,11 @@
 //! ```text
 //! format     "tracer-profile"
 //! version    1; fields may be added, none is taken away or changes its meaning without a new version
+//! source     what was sampled: "allocations", "cpu", "page-faults", "mmap" or "brk"
 //! about      the recording without its samples: process, times, exact counters, losses, stacks (see `recording::about`)
 //! samples    number of samples; interval_min, interval_max: bytes between them (0: every call is sampled)
-//! exact      {calls, bytes} counted on every call, or null where nothing was counted
-//! unattributed  {calls, bytes} of `exact` that no sample speaks for
+//! exact      {calls, bytes} counted on every call, or null where nothing was counted; of CPU time {ticks, nanoseconds}: the kernel's account of it
+//! unattributed  of `exact` what no sample speaks for, alike
 //! total      everything, as a measure
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
@@ -16,7 +17,8 @@
 //! ```
 //!
 //! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and
-//! its 95 % interval. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers
+//! its 95 % interval. Of CPU time it is `nanoseconds` in place of `bytes`, and no `objects`: each sample is a tick, and intervals
+//! are nanoseconds too. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers
 //! are there.
 
 use std::io::{self, Write};
@@ -24,10 +26,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::estimate::{Interval, Measure};
+use crate::estimate::{Exact, Interval, Measure};
 use crate::profile::name::NameKind;
 use crate::profile::{Node, Profile, Row};
-use crate::recording::{About, Recording};
+use crate::recording::{About, Recording, about::Source};
 
 /// Share of the bytes that a node needs.
 const MIN_SHARE: f64 = 1e-4;
@@ -40,12 +42,13 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
     let document = Document {
         format: "tracer-profile",
         version: 1,
+        source: profile.source,
         about: &recording.about,
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
-        exact: profile.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
-        unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
+        exact: profile.exact().map(|exact| Counted::new(profile.source, exact)),
+        unattributed: Counted::new(profile.source, unattributed),
         total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
@@ -77,6 +80,7 @@ fn kept_nodes(profile: &Profile) -> Vec<Option<u32>> {
 struct Document<'a> {
     format: &'static str,
     version: u32,
+    source: Source,
     about: &'a About,
     samples: usize,
     interval_min: u64,
@@ -91,9 +95,19 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Counted {
-    calls: u64,
-    bytes: u64,
+#[serde(untagged)]
+enum Counted {
+    Calls { calls: u64, bytes: u64 },
+    Ticks { ticks: u64, nanoseconds: u64 },
+}
+
+impl Counted {
+    fn new(source: Source, Exact { calls, bytes }: Exact) -> Self {
+        match source {
+            Source::Cpu => Self::Ticks { ticks: calls, nanoseconds: bytes },
+            _ => Self::Calls { calls, bytes },
+        }
+    }
 }
 
 /// A measure.
@@ -101,8 +115,12 @@ struct Counted {
 struct Shown {
     samples: u64,
     share: f64,
-    bytes: Bounded,
-    objects: Bounded,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<Bounded>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nanoseconds: Option<Bounded>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<Bounded>,
 }
 
 #[derive(Serialize)]
@@ -127,12 +145,13 @@ impl Shown {
             let value = if exact { value.round() } else { value };
             Bounded::new(value, if exact { Interval { low: value, high: value } } else { interval })
         };
-        Self {
-            samples: measure.samples,
-            share: profile.share(measure),
-            bytes: bounded(measure.bytes.value, profile.bytes_interval(measure)),
-            objects: bounded(measure.objects.value, profile.objects_interval(measure)),
+        let amount = Some(bounded(measure.bytes.value, profile.bytes_interval(measure)));
+        let (samples, share) = (measure.samples, profile.share(measure));
+        if profile.source == Source::Cpu {
+            return Self { samples, share, bytes: None, nanoseconds: amount, objects: None };
         }
+        let objects = Some(bounded(measure.objects.value, profile.objects_interval(measure)));
+        Self { samples, share, bytes: amount, nanoseconds: None, objects }
     }
 }
 
@@ -205,8 +224,13 @@ impl Serialize for TreeNode<'_> {
         )?;
         map.serialize_entry("samples", &shown.samples)?;
         map.serialize_entry("share", &shown.share)?;
-        map.serialize_entry("bytes", &shown.bytes)?;
-        map.serialize_entry("objects", &shown.objects)?;
+        match &shown.nanoseconds {
+            Some(nanoseconds) => map.serialize_entry("nanoseconds", nanoseconds)?,
+            None => {
+                map.serialize_entry("bytes", &shown.bytes)?;
+                map.serialize_entry("objects", &shown.objects)?;
+            }
+        }
         map.end()
     }
 }

@@ -1,6 +1,7 @@
 //! What people and programs get to see: one file a format. Formats write to the writer they are given; only
 //! [`destination`] and [`staged`] know of files.
 
+mod amount;
 pub mod destination;
 pub mod folded;
 pub mod json;
@@ -22,7 +23,7 @@ pub enum Format {
     Svg,
     /// The recording itself, for tracer and for `go tool pprof`.
     Pprof,
-    /// `stack bytes`, a line for each stack, for scripts and other viewers.
+    /// `stack bytes` (nanoseconds of CPU time), a line for each stack, for scripts and other viewers.
     Folded,
     /// Totals, tables and call tree, for scripts.
     Json,

@@ -14,6 +14,8 @@ const BYTES: &[Unit] = &[
     (" PiB", 1_125_899_906_842_624.0),
 ];
 
+const TIME: &[Unit] = &[(" ns", 1.0), (" µs", 1e3), (" ms", 1e6), (" s", 1e9)];
+
 /// Up to here objects are written in full.
 const OBJECTS: &[Unit] = &[("", 1.0), (" M", 1e6), (" G", 1e9), (" T", 1e12)];
 
@@ -24,6 +26,17 @@ pub fn bytes(value: f64) -> String {
     // Intervals and the like are whole numbers on purpose.
     let decimals = if scaled.fract() == 0.0 { 0 } else { decimals(scaled, scale) };
     format!("{}{unit}", grouped(scaled, decimals))
+}
+
+/// Nanoseconds with a unit: `1.23 s`.
+pub fn time(value: f64) -> String {
+    let (unit, scale) = unit(TIME, value);
+    format!("{}{unit}", grouped(value / scale, decimals(value / scale, scale)))
+}
+
+/// Nanoseconds with their 95 % interval: `1.23 ± 0.08 s`.
+pub fn time_within(value: f64, interval: Interval) -> String {
+    within(TIME, value, interval)
 }
 
 /// Bytes with their 95 % interval: `12.3 ± 0.8 MiB`, `1.20 [0.30 to 3.11] MiB` where it is skewed.

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::quantity::{bytes, bytes_within, count, duration, objects_within, percent};
+use super::quantity::{bytes, count, duration, objects_within, percent, time};
 use super::svg::heading::interval;
 use super::{Destination, Format};
 use crate::profile::name::printable;
 use crate::profile::{Profile, Row};
 use crate::recording::Recording;
-use crate::recording::about::{Ended, Process};
+use crate::recording::about::{Ended, Process, Source};
 
 /// Lines of a table.
 const ROWS: usize = 15;
@@ -22,7 +22,10 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     stacks(recording, out)?;
     losses(recording, out)?;
     if !profile.sites.is_empty() {
-        table("Allocation sites: nearest caller outside allocator and standard library", profile, &profile.sites, out)?;
+        table(recording.about.source.sites(), profile, &profile.sites, out)?;
+    }
+    if recording.about.source == Source::Cpu && !profile.functions.is_empty() {
+        table("CPU time of functions, with everything they call", profile, &profile.functions, out)?;
     }
     next(recording, files, out)
 }
@@ -43,24 +46,30 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let total = profile.total();
+    let (total, source) = (profile.total(), recording.about.source);
+    let (verb, events) = (source.verb(), source.events());
     match profile.exact() {
+        Some(exact) if source == Source::Cpu => {
+            let share = exact.bytes as f64 / recording.about.duration_ns.max(1) as f64;
+            let (amount, ticks) = (time(exact.bytes as f64), count(exact.calls));
+            writeln!(out, "{verb} {amount} (exact), {} of one CPU, in {ticks} {events}", percent(share))?;
+        }
         Some(exact) => {
             let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
-            writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
+            writeln!(out, "{verb} {amount} in {calls} {events}, {}/s (exact)", bytes(rate))?;
         }
         None => {
-            let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
+            let amount = source.amount_within(total.bytes.value, profile.bytes_interval(&total));
             let objects = objects_within(total.objects.value, profile.objects_interval(&total));
-            writeln!(out, "allocated {amount} in {objects} calls (estimated)")?;
+            writeln!(out, "{verb} {amount} in {objects} {events} (estimated)")?;
         }
     }
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
     let unattributed = profile.calibration.unattributed();
     if unattributed.calls > 0 {
-        let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
-        writeln!(out, "          {amount} in {calls} calls (exact) are of sizes that no sample has: unattributed")?;
+        let (amount, calls) = (source.amount(unattributed.bytes as f64), count(unattributed.calls));
+        writeln!(out, "          {amount} in {calls} {events} (exact) are of sizes that no sample has: unattributed")?;
     }
     Ok(())
 }
@@ -95,9 +104,12 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 
 fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let losses = &recording.about.losses;
+    let ticks = recording.about.source == Source::Cpu;
+    let counted = |why: &str| if ticks { why.to_owned() } else { format!("{why} (its bytes are in the exact totals)") };
+    let (full, no_scratch) = (counted("the buffer was full"), counted("there was no scratch space"));
     let lost = [
-        (losses.ring_full, "sample", "the buffer was full (its bytes are in the exact totals)"),
-        (losses.scratch_busy, "sample", "there was no scratch space (its bytes are in the exact totals)"),
+        (losses.ring_full, "sample", &full[..]),
+        (losses.scratch_busy, "sample", &no_scratch),
         (losses.undecodable, "record", "it could not be decoded"),
         (losses.events, "process event", "the buffer was full: stacks may be truncated after it"),
         (losses.processes, "process", "there were too many to follow"),
@@ -121,31 +133,52 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
-    writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", "objects", "mean size")?;
+    let source = profile.source;
+    if source == Source::Cpu {
+        writeln!(out, "{:>8}  {:<26}  {:>10}  function", "share", "CPU time", "samples")?;
+    } else {
+        writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", source.objects(), "mean size")?;
+    }
     for row in rows.iter().take(shown) {
         let total = &row.total;
         let name: String = profile.names.text(row.name).chars().take(NAME).collect();
         let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
+        let (share, amount) =
+            (percent(profile.share(total)), source.amount_within(total.bytes.value, profile.bytes_interval(total)));
+        if source == Source::Cpu {
+            writeln!(out, "{share:>8}  {amount:<26}  {:>10}  {name}{cut}", count(total.samples))?;
+            continue;
+        }
         writeln!(
             out,
-            "{:>8}  {:<26}  {:<28}  {:>10}  {name}{cut}",
-            percent(profile.share(total)),
-            bytes_within(total.bytes.value, profile.bytes_interval(total)),
+            "{share:>8}  {amount:<26}  {:<28}  {:>10}  {name}{cut}",
             objects_within(total.objects.value, profile.objects_interval(total)),
             bytes(total.bytes.value / total.objects.value.max(1.0)),
         )?;
     }
-    if rows.len() > shown {
+    // Functions with all that they call overlap: what is left of them adds up to nothing.
+    if rows.len() > shown && !std::ptr::eq(rows, &profile.functions[..]) {
         let left: f64 = rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum();
         writeln!(out, "{:>8}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
     }
     Ok(())
 }
 
+/// Why there may be no sample, and what to do.
+fn nothing(source: Source) -> &'static str {
+    match source {
+        Source::Allocations => "No allocation was sampled: record longer, or with a smaller --interval.",
+        Source::Cpu => "No tick found it on a CPU: it hardly runs. Record longer, or with a higher --frequency.",
+        Source::PageFaults | Source::Mmap | Source::Brk => {
+            "There was no such event: the process did not grow this way."
+        }
+    }
+}
+
 fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {
     let paths = || files.iter().filter_map(|file| Some((file.path()?.display(), file.format())));
     if recording.samples.is_empty() {
-        writeln!(out, "\nNo allocation was sampled: record longer, or with a smaller --interval.")?;
+        writeln!(out, "\n{}", nothing(recording.about.source))?;
     }
     for (i, (path, _)) in paths().enumerate() {
         writeln!(out, "{}wrote     {path}", if i == 0 { "\n" } else { "" })?;

@@ -9,7 +9,7 @@ pub mod tables;
 pub mod tree;
 
 use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
-use crate::recording::Recording;
+use crate::recording::{Recording, about::Source};
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
 pub use tables::Row;
@@ -18,12 +18,15 @@ pub use tree::{Node, Tree};
 /// Everything that outputs show.
 #[derive(Clone, Debug)]
 pub struct Profile {
+    /// What is shown: where it is CPU time, everything that is called bytes is nanoseconds, and objects are ticks.
+    pub source: Source,
     /// Names of frames.
     pub names: Names,
     /// The call tree, root first.
     pub tree: Tree,
     /// Allocation sites: each stack counted at its nearest caller outside allocator and standard library (see
-    /// [`plumbing`]). Most bytes first.
+    /// [`plumbing`]). Of CPU time and page faults the interrupted function itself, if it is neither these nor the kernel's.
+    /// Most bytes first.
     pub sites: Vec<Row>,
     /// Functions with all that was allocated below them: each stack counted once for each distinct function in it.
     /// Most bytes first.
@@ -40,7 +43,7 @@ impl Profile {
         let paths = Paths::new(recording, &names);
         let tree = Tree::new(&paths, &names, &calibration);
         let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
-        Self { names, tree, sites, functions, calibration }
+        Self { source: recording.about.source, names, tree, sites, functions, calibration }
     }
 
     /// Everything, attributed or not.

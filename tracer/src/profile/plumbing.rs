@@ -1,7 +1,10 @@
-//! Which functions only pass an allocation on: allocators and the containers of the standard libraries.
+//! Which functions only pass an allocation on: allocators and the containers of the standard libraries; and the kernel, where
+//! something else than allocations was sampled.
 //!
 //! The table of sites names, for each stack, the nearest caller that is none of these. It is a rule over names, nothing
 //! more; flame graph and table of functions leave nothing out.
+
+use crate::recording::KERNEL_MARK;
 
 /// Exact names in C: the allocation functions themselves and functions whose purpose is to return fresh memory.
 const C: &[&str] = &[
@@ -31,6 +34,11 @@ const C: &[&str] = &[
     "xcalloc",
     "xrealloc",
     "xstrdup",
+    "mmap",
+    "mmap64",
+    "mremap",
+    "brk",
+    "sbrk",
 ];
 
 /// Beginnings of names in C: inner functions of glibc, jemalloc, tcmalloc and mimalloc, Rust's allocation symbols, and the
@@ -58,6 +66,11 @@ const C_PREFIXES: &[&str] = &[
     "_int_memalign",
     "_mid_memalign",
     "tcache_",
+    "sysmalloc",
+    "__mmap",
+    "__brk",
+    "__sbrk",
+    "__glibc_morecore",
     "je_",
     "_rjem_",
     "tc_",
@@ -80,6 +93,9 @@ pub fn is_plumbing(name: &str) -> bool {
         || C_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || name.starts_with("operator new")
     {
+        return true;
+    }
+    if name.ends_with(KERNEL_MARK) {
         return true;
     }
     let root = namespace(name);
@@ -131,6 +147,8 @@ mod tests {
         for name in [
             "malloc",
             "realloc.part.0",
+            "sysmalloc_mmap.isra.0",
+            "do_syscall_64_[k]",
             "malloc@@GLIBC_2.2.5",
             "__libc_malloc",
             "operator new(unsigned long)",

@@ -19,7 +19,8 @@ pub struct Row {
 pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
     let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
     let stacks = 0..recording.stacks.len() as StackIndex;
-    let site_of: Vec<Option<NameIndex>> = stacks.map(|stack| site(stack, paths, names, &plumbing)).collect();
+    let is_called = recording.about.source.is_allocations();
+    let site_of: Vec<Option<NameIndex>> = stacks.map(|stack| site(stack, paths, names, &plumbing, is_called)).collect();
     let sites = calibration.sum(names.len(), |stack, groups| {
         if let Some(site) = site_of[stack as usize] {
             groups.add(site);
@@ -42,11 +43,18 @@ pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &
     (rows(sites, names), rows(functions, names))
 }
 
-/// The innermost caller of the allocation function that is not plumbing; where all are, the outermost.
-fn site(stack: StackIndex, paths: &Paths, names: &Names, plumbing: &[bool]) -> Option<NameIndex> {
+/// The innermost function that is not plumbing; where all are, the outermost. The leaf itself is no candidate where it `is_called`:
+/// an allocation function.
+pub(super) fn site(
+    stack: StackIndex,
+    paths: &Paths,
+    names: &Names,
+    plumbing: &[bool],
+    is_called: bool,
+) -> Option<NameIndex> {
     let path = paths.get(stack);
     let functions = || path.iter().map(|frame| frame.name()).filter(|&name| names.kind(name) == NameKind::Function);
-    let callers = functions().rev().skip(paths.leaf_frames(stack));
+    let callers = functions().rev().skip(if is_called { paths.leaf_frames(stack) } else { 0 });
     callers.into_iter().find(|&name| !plumbing[name as usize]).or_else(|| functions().next())
 }
 

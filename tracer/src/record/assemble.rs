@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use tracer_ebpf::abi::sample::{Frame, WalkStatus};
+use tracer_ebpf::abi::sample::{Frame, NO_COUNTER, WalkStatus};
 
 use super::{discover::Probed, raw::RawRecording, samples::StoredSample, stacks::RawStack};
 use crate::{
@@ -48,7 +48,8 @@ pub fn assemble(raw: RawRecording) -> Recording {
             time_ns: sample.time_ns.saturating_sub(raw.start_ns),
             size: sample.size,
             interval: sample.interval,
-            counter: sample.function,
+            // CPU samples have none, and there are no counters then.
+            counter: if sample.function == NO_COUNTER { 0 } else { sample.function },
             epoch: 0,
             block: None,
         })
@@ -56,8 +57,15 @@ pub fn assemble(raw: RawRecording) -> Recording {
     // The ring buffer keeps the order of CPUs, not quite that of time.
     samples.sort_by_key(|sample| sample.time_ns);
     let counters = match raw.event {
-        None => raw.points.iter().zip(&raw.counters).map(|(point, counters)| counter(point, counters, &raw.modules)).collect(),
-        Some(event) => event.counters().iter().zip(&raw.counters).map(|(name, counters)| of_kernel(name, counters)).collect(),
+        None => raw
+            .points
+            .iter()
+            .zip(&raw.counters)
+            .map(|(point, counters)| counter(point, counters, &raw.modules))
+            .collect(),
+        Some(event) => {
+            event.counters().iter().zip(&raw.counters).map(|(name, counters)| of_kernel(name, counters)).collect()
+        }
     };
     let about = About {
         tracer: env!("CARGO_PKG_VERSION").to_owned(),
@@ -194,6 +202,7 @@ fn reason(status: WalkStatus) -> &'static str {
         WalkStatus::Corrupt => "unwind table inconsistent",
         WalkStatus::Stale => "mappings being read again",
         WalkStatus::NoProcess => "process not known yet",
+        WalkStatus::Trapped => "inside the trap of a probe",
     }
 }
 

@@ -167,7 +167,7 @@ impl Session {
     pub fn begin(&mut self) -> Result<(), SessionError> {
         if let Some(event) = self.request.event {
             self.programs.attach_event(event)?;
-            self.cpu.begin(event, &self.targets);
+            self.cpu.begin(event, &self.targets, self.request.children);
         }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         self.observed = self.start;
@@ -267,9 +267,8 @@ impl Session {
         if let Some(mut ring) = self.programs.maps.events.take() {
             while self.drain(&mut ring) {}
         }
-        let counters = (0..self.slots())
-            .map(|slot| counters::function(&self.programs.maps, slot))
-            .collect::<Result<_, _>>()?;
+        let counters =
+            (0..self.slots()).map(|slot| counters::function(&self.programs.maps, slot)).collect::<Result<_, _>>()?;
         let kernel = counters::losses(&self.programs.maps)?;
         let mut losses = Losses {
             ring_full: counters::loss(&kernel, Loss::RingFull),

@@ -155,8 +155,8 @@ pub struct Cost {
 pub struct CpuTime {
     /// Nanoseconds between ticks.
     pub period_ns: u64,
-    /// CPU time of the processes named, while recording, in nanoseconds, exact; without their children. `None` where one of
-    /// them had ended before it could be read.
+    /// CPU time of the processes while recording, in nanoseconds, exact. `None` where one of them had ended before it could be
+    /// read, and where children were sampled too.
     pub accounted_ns: Option<u64>,
 }
 

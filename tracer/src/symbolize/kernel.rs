@@ -3,10 +3,7 @@
 //! Where the kernel hides its addresses (`kernel.kptr_restrict`, lockdown) there are no names, and the recording does not tell the
 //! addresses either. It never tells where the kernel lies in memory: its locations are counted from the start of its text.
 
-use std::{
-    fs::File,
-    io::BufReader,
-};
+use std::{fs::File, io::BufReader};
 
 use blazesym::{
     MaybeDefault,
@@ -18,8 +15,6 @@ use blazesym::{
 
 /// The module that kernel frames lie in, and the name of those that have none of their own.
 pub const MODULE: &str = "[kernel]";
-/// Ends the names of kernel functions: the mark that `stackcollapse-perf.pl` gives them.
-pub const MARK: &str = "_[k]";
 
 const SYMBOLS: &str = "/proc/kallsyms";
 /// Where the kernel's text begins (`_text` in arch/x86/kernel/vmlinux.lds.S).
@@ -70,7 +65,10 @@ mod tests {
 
     #[test]
     fn hidden_addresses_stay_hidden() {
-        assert_eq!(text_start("ffffffff81000000 T _stext\nffffffff81000000 T _text\n".as_bytes()), Some(0xffff_ffff_8100_0000));
+        assert_eq!(
+            text_start("ffffffff81000000 T _stext\nffffffff81000000 T _text\n".as_bytes()),
+            Some(0xffff_ffff_8100_0000)
+        );
         assert_eq!(text_start("0000000000000000 T _stext\n0000000000000000 T _text\n".as_bytes()), None);
         assert_eq!(text_start("x\n_text\n zz T _text\n".as_bytes()), None);
     }

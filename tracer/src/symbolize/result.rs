@@ -10,7 +10,7 @@ use super::lookup::{Answer, DebugInfo};
 use super::name_module::NamedModule;
 use super::perf_map::{PerfMapNames, PerfMapProblem};
 use super::unresolved::Unresolved;
-use crate::recording::{Function, FunctionIndex, Line, Location, Module, ModuleIndex};
+use crate::recording::{Function, FunctionIndex, KERNEL_MARK, Line, Location, Module, ModuleIndex};
 use crate::target;
 
 /// The tables of a recording that symbolization fills, and how it went.
@@ -163,7 +163,7 @@ impl Builder {
         self.result.modules.push(Module { path: kernel::MODULE.to_owned(), ..Module::default() });
         for (&place, kernel::Named { offset, name }) in indices.iter().zip(named) {
             let system_name = name.unwrap_or_else(|| kernel::MODULE.to_owned());
-            let name = format!("{system_name}{}", kernel::MARK);
+            let name = format!("{system_name}{}", KERNEL_MARK);
             let line = Line { function: self.function(Function { name, system_name, file: String::new() }), line: 0 };
             self.result.locations[place] = Location { module: Some(module), address: offset, lines: vec![line] };
         }

@@ -12,8 +12,9 @@ use crate::recording::alone;
 /// shrinks from one kernel to the next.
 const BUDGET: u64 = 50_000;
 
-fn load(calibration: &[&'static str]) -> Programs {
-    let settings = Settings {
+/// Settings of programs that do nothing yet.
+pub fn settings() -> Settings {
+    Settings {
         interval: 1 << 19,
         max_frames: 128,
         enabled: 0,
@@ -23,8 +24,11 @@ fn load(calibration: &[&'static str]) -> Programs {
         padding: 0,
         return_probes: Default::default(),
         program_break: Default::default(),
-    };
-    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22 }, calibration);
+    }
+}
+
+fn load(calibration: &[&'static str]) -> Programs {
+    let loaded = Programs::load_with(&Options { settings: settings(), ring_bytes: 1 << 22 }, calibration);
     loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 

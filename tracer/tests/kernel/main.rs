@@ -5,11 +5,13 @@
 mod children;
 mod comparison;
 mod coverage;
+mod cpu;
 mod dlopen;
 mod exact_counts;
 mod fork_exec;
 mod gdb;
 mod ground_truth;
+mod growth;
 mod late_allocator;
 mod launch;
 mod load;

@@ -14,7 +14,15 @@ pub const EVERY: IntervalSetting = IntervalSetting::Fixed(0);
 
 /// What the tests ask for unless they say otherwise.
 pub fn request(interval: IntervalSetting) -> Request {
-    Request { duration: None, event: None, interval, max_frames: 1024, ring_bytes: 64 << 20, table_bytes: 64 << 20, children: false }
+    Request {
+        duration: None,
+        event: None,
+        interval,
+        max_frames: 1024,
+        ring_bytes: 64 << 20,
+        table_bytes: 64 << 20,
+        children: false,
+    }
 }
 
 /// Records the process `pid` while `act` runs.

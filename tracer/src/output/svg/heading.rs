@@ -1,9 +1,9 @@
 //! Title and subtitle.
 
-use crate::output::quantity::{bytes, bytes_within, count, duration, percent};
+use crate::output::quantity::{count, duration, percent};
 use crate::profile::Profile;
 use crate::profile::name::printable;
-use crate::recording::{Recording, StackEnd};
+use crate::recording::{Recording, StackEnd, about::Source};
 
 /// What was recorded: process and duration.
 pub fn title(recording: &Recording) -> String {
@@ -13,17 +13,19 @@ pub fn title(recording: &Recording) -> String {
         0 => String::new(),
         others => format!(" and {others} more"),
     };
-    format!("Allocated bytes: {name} (pid {pid}){others}, {time}")
+    format!("{}: {name} (pid {pid}){others}, {time}", about.source.title())
 }
 
 /// The numbers to judge the picture by: exact totals, samples, completeness of stacks, losses.
 pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
-    let total = profile.total();
+    let (total, source) = (profile.total(), recording.about.source);
     let amount = match profile.exact() {
-        Some(exact) => format!("{} in {} calls (exact)", bytes(exact.bytes as f64), count(exact.calls)),
+        Some(exact) => {
+            format!("{} in {} {} (exact)", source.amount(exact.bytes as f64), count(exact.calls), source.events())
+        }
         None => {
             let interval = profile.bytes_interval(&total);
-            format!("{} (estimated)", bytes_within(total.bytes.value, interval))
+            format!("{} (estimated)", source.amount_within(total.bytes.value, interval))
         }
     };
     let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
@@ -32,11 +34,14 @@ pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
 
 /// How far apart samples were: `1 per 512 KiB`.
 pub fn interval(recording: &Recording) -> String {
+    let source = recording.about.source;
     let intervals = || recording.samples.iter().map(|sample| sample.interval);
     match (intervals().min().unwrap_or(0), intervals().max().unwrap_or(0)) {
+        (_, 0) if source == Source::PageFaults => "every page fault".into(),
         (_, 0) => "every call".into(),
-        (low, high) if low == high => format!("1 per {}", bytes(low as f64)),
-        (low, high) => format!("1 per {} to {}", bytes(low as f64), bytes(high as f64)),
+        (low, _) if source == Source::Cpu => format!("1 per {} of CPU time", source.amount(low as f64)),
+        (low, high) if low == high => format!("1 per {}", source.amount(low as f64)),
+        (low, high) => format!("1 per {} to {}", source.amount(low as f64), source.amount(high as f64)),
     }
 }
 

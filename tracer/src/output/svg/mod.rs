@@ -15,7 +15,7 @@ use inferno::flamegraph::{self, TextTruncateDirection};
 
 use crate::profile::Profile;
 use crate::profile::name::{NameKind, printable};
-use crate::recording::Recording;
+use crate::recording::{Recording, about::Source};
 use layout::Layout;
 use tooltips::Tooltips;
 
@@ -48,12 +48,14 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
         }
     }
     let mut drawing = flamegraph::Options::default();
-    drawing.colors = Palette::Basic(BasicPalette::Mem);
+    // As other tools colour them: memory green, time red.
+    let palette_of = if profile.source == Source::Cpu { BasicPalette::Hot } else { BasicPalette::Mem };
+    drawing.colors = Palette::Basic(palette_of);
     drawing.deterministic = true;
     drawing.palette_map = Some(&mut palette);
     drawing.title = heading::title(recording);
     drawing.subtitle = Some(heading::subtitle(recording, profile));
-    drawing.count_name = "bytes".into();
+    drawing.count_name = profile.source.unit().into();
     drawing.text_truncate_direction = TextTruncateDirection::Right;
     drawing.min_width = 0.0;
     drawing.no_javascript = !options.script;
@@ -71,7 +73,7 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
 /// A picture of nothing: what inferno makes of no lines is an error.
 fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let (title, name) = (heading::title(recording), printable(&recording.about.process.name));
-    let text = format!("{name} allocated nothing while it was recorded.");
+    let text = format!("{name} {} while it was recorded.", recording.about.source.nothing());
     writeln!(
         out,
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\

@@ -8,9 +8,10 @@
 use std::io::{self, Write};
 
 use super::layout::Layout;
-use crate::output::quantity::{bytes, bytes_within, count, objects_within, percent};
+use crate::output::quantity::{count, objects_within, percent};
 use crate::profile::name::NameKind;
 use crate::profile::{Node, Profile};
+use crate::recording::about::Source;
 
 const OPEN: &[u8] = b"<title>";
 const CLOSE: &[u8] = b"</title>";
@@ -52,7 +53,7 @@ impl<'a> Tooltips<'a> {
             Some(node) => tooltip(self.profile, node),
             None => {
                 let share = drawn.width as f64 / self.layout.width as f64;
-                let bytes = bytes(share * self.profile.total().bytes.value);
+                let bytes = self.profile.source.amount(share * self.profile.total().bytes.value);
                 format!("[other] ({bytes}, {}, stacks too narrow to be drawn)", percent(share))
             }
         };
@@ -122,25 +123,30 @@ fn tooltip(profile: &Profile, node: &Node) -> String {
     let total = &node.total;
     let share = percent(profile.share(total));
     let kind = node.frame.map(|frame| profile.names.kind(frame.name()));
-    let (exact_bytes, exact_objects) = (bytes(total.bytes.value), count(total.objects.value.round() as u64));
+    let source = profile.source;
+    let (exact_bytes, exact_objects) = (source.amount(total.bytes.value), count(total.objects.value.round() as u64));
     let samples = match total.samples {
         1 => "1 sample".into(),
         n => format!("{} samples", count(n)),
     };
     match (node.frame, kind) {
         (None, _) if profile.exact().is_some() => {
-            format!("all ({exact_bytes} exact, 100 %, {samples}, {exact_objects} objects exact)")
+            format!("all ({exact_bytes} exact, 100 %, {samples}, {exact_objects} {} exact)", source.objects())
         }
         (Some(frame), Some(NameKind::Unattributed)) => {
             let name = profile.names.text(frame.name());
-            format!("{name} ({exact_bytes} exact, {share}, no samples, {exact_objects} objects exact)")
+            format!("{name} ({exact_bytes} exact, {share}, no samples, {exact_objects} {} exact)", source.objects())
         }
         (frame, _) => {
             let name = frame.map_or("all", |frame| profile.names.text(frame.name()));
             let inlined = if frame.is_some_and(|frame| frame.inlined()) { " [inlined]" } else { "" };
-            let bytes = bytes_within(total.bytes.value, profile.bytes_interval(total));
+            let bytes = source.amount_within(total.bytes.value, profile.bytes_interval(total));
+            if source == Source::Cpu {
+                // A sample is a tick.
+                return format!("{name}{inlined} ({bytes}, {share}, {samples})");
+            }
             let objects = objects_within(total.objects.value, profile.objects_interval(total));
-            format!("{name}{inlined} ({bytes}, {share}, {samples}, {objects} objects)")
+            format!("{name}{inlined} ({bytes}, {share}, {samples}, {objects} {})", source.objects())
         }
     }
 }

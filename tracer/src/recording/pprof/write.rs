@@ -13,7 +13,7 @@ use super::proto::{self, field};
 use super::{key, pprof_address};
 use crate::estimate::Calibration;
 use crate::profile::name::{UNATTRIBUTED, printable};
-use crate::recording::{Recording, Sample, Stack, StackEnd};
+use crate::recording::{Recording, Sample, Stack, StackEnd, about::Source};
 
 /// Encoded bytes that are collected before they are compressed.
 const CHUNK: usize = 64 << 10;
@@ -43,13 +43,14 @@ struct Writer<W: Write> {
 
 impl<W: Write> Writer<W> {
     fn header(&mut self, recording: &Recording) -> io::Result<()> {
-        let objects = self.value_type("alloc_objects", "count");
-        let bytes = self.value_type("alloc_space", "bytes");
+        let about = &recording.about;
+        let (objects, amount, unit) = value_names(about.source);
+        let objects = self.value_type(objects, "count");
+        let bytes = self.value_type(amount, unit);
         self.message(field::SAMPLE_TYPE, &objects)?;
         self.message(field::SAMPLE_TYPE, &bytes)?;
-        let about = &recording.about;
         let interval = recording.samples.iter().map(|s| s.interval).max().unwrap_or(0);
-        let period_type = self.value_type("space", "bytes");
+        let period_type = self.value_type(if about.source == Source::Cpu { "cpu" } else { "space" }, unit);
         self.message(field::PERIOD_TYPE, &period_type)?;
         let envelope = Envelope {
             tracer_recording: VERSION,
@@ -58,8 +59,9 @@ impl<W: Write> Writer<W> {
             about: about.clone(),
         };
         let for_people = format!(
-            "tracer {}: allocations of {}, process {}",
+            "tracer {}: {} of {}, process {}",
             printable(&about.tracer),
+            about_what(about.source),
             printable(&about.process.name),
             about.process.pid
         );
@@ -88,7 +90,7 @@ impl<W: Write> Writer<W> {
             message.location_id.clear();
             message.location_id.extend(stack.frames.iter().map(|&location| u64::from(location) + 1));
             message.label.clear();
-            self.labels(&mut message.label, sample, stack);
+            self.labels(&mut message.label, sample, stack, recording.about.source);
             if let StackEnd::Truncated(reason) = &stack.end {
                 message.location_id.extend(synthetic.location(reason));
             }
@@ -103,10 +105,11 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    fn labels(&mut self, labels: &mut Vec<proto::Label>, sample: &Sample, stack: &Stack) {
+    fn labels(&mut self, labels: &mut Vec<proto::Label>, sample: &Sample, stack: &Stack, source: Source) {
+        let (amount, unit) = if source == Source::Cpu { (key::TICK, "nanoseconds") } else { (key::BYTES, "bytes") };
         for (key, number, unit) in [
-            (key::BYTES, sample.size, "bytes"),
-            (key::INTERVAL, sample.interval, "bytes"),
+            (amount, sample.size, unit),
+            (key::INTERVAL, sample.interval, unit),
             (key::TIME, sample.time_ns, "nanoseconds"),
             (key::PROCESS, u64::from(sample.process), ""),
             (key::THREAD, u64::from(sample.thread), ""),
@@ -222,6 +225,28 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
+    }
+}
+
+/// What the two values of a sample are called, and the unit of the second: as other tools call them where they have them.
+fn value_names(source: Source) -> (&'static str, &'static str, &'static str) {
+    match source {
+        Source::Allocations => ("alloc_objects", "alloc_space", "bytes"),
+        Source::Cpu => ("samples", "cpu", "nanoseconds"),
+        Source::PageFaults => ("page_faults", "faulted_space", "bytes"),
+        Source::Mmap => ("mmap_calls", "mapped_space", "bytes"),
+        Source::Brk => ("brk_calls", "break_growth", "bytes"),
+    }
+}
+
+/// What was recorded, for people.
+fn about_what(source: Source) -> &'static str {
+    match source {
+        Source::Allocations => "allocations",
+        Source::Cpu => "CPU time",
+        Source::PageFaults => "page faults",
+        Source::Mmap => "mapped memory",
+        Source::Brk => "growth of the program break",
     }
 }
 
