@@ -10,13 +10,13 @@ use aya_ebpf::{
     bindings::BPF_ANY,
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_loop, bpf_map_update_elem, bpf_send_signal},
+        generated::{bpf_get_current_task, bpf_loop, bpf_map_update_elem, bpf_send_signal},
     },
 };
 use tracer_ebpf::abi::{
     process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process, RECENT_RANGES},
     sample::ProcessChange,
-    settings::Loss,
+    settings::{Loss, Settings},
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     bits::mask,
     events::process_changed,
     maps::{CHANGES, MAPPING_THREADS, MappingCall, PROCESSES, SETTINGS, count_loss},
+    unwind::read_kernel,
 };
 
 /// Offset of the first argument in a `sys_enter_*` record (its `format` file in tracefs): common fields and the number of the
@@ -33,7 +34,10 @@ const ARGUMENTS: usize = 16;
 const MAP_FIXED: u64 = 0x10;
 const MREMAP_FIXED: u64 = 2;
 const PROT_EXEC: u64 = 4;
+const SIGCONT: u32 = 18;
 const SIGSTOP: u32 = 19;
+/// In `signal_struct.flags`: the process ends, by a signal or by exit_group(2) (include/linux/sched/signal.h).
+const SIGNAL_GROUP_EXIT: u32 = 4;
 const CLONE_THREAD: u64 = 0x1_0000;
 
 /// Whether the current process is traced.
@@ -136,13 +140,37 @@ pub fn task_exec(_context: *mut c_void) {
 
 /// Stops the current process if it is the one that tracer has started: before its next instruction, so that user space can
 /// get ready. bpf_send_signal (Linux 5.3) sends to all threads, of which there is one at these moments.
+///
+/// These programs outlive a killed tracer for some milliseconds, and the signal by which the kernel lets its child go on
+/// may have come by then. So tracer is looked for when the stop is out: if it is not ending yet, that signal is still to come.
 #[inline(always)]
 pub fn stop_launched() {
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if SETTINGS.get(0).is_some_and(|settings| settings.launched == process) {
+    let Some(settings) = SETTINGS.get(0) else { return };
+    if settings.launched == process {
         // SAFETY: helper with a valid signal.
         unsafe { bpf_send_signal(SIGSTOP) };
+        if tracer_is_gone(settings) {
+            // SAFETY: as above.
+            unsafe { bpf_send_signal(SIGCONT) };
+        }
     }
+}
+
+/// Whether the parent of the current process is another than tracer, or is ending.
+#[inline(always)]
+fn tracer_is_gone(settings: &Settings) -> bool {
+    let offsets = &settings.parents;
+    if offsets.task_real_parent == 0 {
+        return false;
+    }
+    // SAFETY: helper without arguments.
+    let task = unsafe { bpf_get_current_task() };
+    let parent = read_kernel(task + offsets.task_real_parent as u64);
+    let process = read_kernel(parent + offsets.task_tgid as u64) as u32;
+    let signal = read_kernel(parent + offsets.task_signal as u64);
+    let flags = read_kernel(signal + offsets.signal_flags as u64) as u32;
+    process != settings.tracer || flags & SIGNAL_GROUP_EXIT != 0
 }
 
 pub fn task_exit(_context: *mut c_void) {

@@ -168,10 +168,38 @@ fn a_program_without_names_is_told_what_was_looked_for() {
     let target = Target::start(&program, &[]);
     let (code, said) = run(tracer(&folder, &format!("--pid {}", target.pid())));
     assert_eq!(code, Some(1), "{said}");
-    for part in ["no allocator found", "nameless is stripped", "looked for", "glibc", "jemalloc", "debug file"] {
+    for part in [
+        "no allocator found",
+        "nameless is stripped",
+        "looked for",
+        "glibc",
+        "jemalloc",
+        "debug file",
+        "--symbol my_alloc",
+        "--offset nameless+0x4011d6",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(said.lines().count(), 1, "{said}");
+    // What it offers can be typed; this program has nothing of that kind, and tracer says so. e_entry is at byte 24.
+    let entry = fs::read(&program).unwrap()[24..32].iter().rev().fold(0, |entry, byte| entry << 8 | u64::from(*byte));
+    let inside = format!("--offset nameless+{:#x}", entry + 1);
+    let begin = format!("this address is inside a function; its first instruction is at {entry:#x}");
+    for (offered, answer) in [
+        ("--symbol my_alloc", "my_alloc: no function has this name"),
+        (&inside, &begin),
+        ("--offset nameles+0x4011d6", "the process maps no file of this name; it maps nameless"),
+        ("--offset nameless+0x11", "there is no code at this address; the code of this file is at 0x"),
+    ] {
+        for command in [format!("--pid {} {offered}", target.pid()), format!("doctor --pid {} {offered}", target.pid())]
+        {
+            let output = tracer(&folder, &command).output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+            assert!(said.contains(answer), "{command}: {said}");
+        }
+    }
 }
 
 #[test]
@@ -228,6 +256,10 @@ fn wrong_usage_says_what_would_be_right() {
         ("--pid 1 --comm x", "cannot be used with"),
         ("--pid 1 -- ls", "cannot be used with"),
         ("--pid 1 --intervall 1KiB", "'--interval'"),
+        ("--pid 1 --symbol f:4", "an argument, counted from 0 (`:0` to `:3`)"),
+        ("--pid 1 --offset 0x4011d6", "such as server+0x4011d6"),
+        ("--pid 1 --layer stack", "[possible values: heap, objects, mappings]"),
+        ("--pid 1 --split file", "[possible values: process, thread]"),
     ] {
         let (code, said) = run(tracer(&folder(), arguments));
         assert_eq!(code, Some(2), "{arguments}: {said}");
@@ -251,6 +283,10 @@ fn help_is_on_stdout_and_names_every_option() {
         "--comm",
         "COMMAND",
         "--children",
+        "--layer",
+        "--symbol",
+        "--offset",
+        "--split",
         "--duration",
         "--interval",
         "--output",

@@ -48,6 +48,25 @@ fn a_recording_becomes_every_format() {
 }
 
 #[test]
+fn threads_and_processes_are_told_apart_on_request() {
+    let folder = folder();
+    let folded = |arguments: &[&str]| {
+        let output = tracer(folder.path()).args(["render", "x.pb.gz", "-o", "-"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sum =
+        |text: &str| text.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum::<u64>();
+    let whole = folded(&[]);
+    for (by, first) in [("process", "[game-server 4242];"), ("thread", "[net-1 4244];")] {
+        let split = folded(&["--split", by]);
+        assert!(split.lines().any(|line| line.starts_with(first)), "{split}");
+        assert!(split.lines().all(|line| line.starts_with('[')), "{split}");
+        assert_eq!(sum(&split), sum(&whole));
+    }
+}
+
+#[test]
 fn mistakes_are_named_with_what_to_do() {
     let folder = folder();
     fs::write(folder.path().join("there.svg"), "mine").unwrap();
@@ -56,6 +75,7 @@ fn mistakes_are_named_with_what_to_do() {
         ("", 2, "Usage: tracer"),
         ("render x.pb.gz", 2, "--output <FILE>"),
         ("rendr x.pb.gz", 2, "'render'"),
+        ("render x.pb.gz -o - --split function", 2, "[possible values: process, thread]"),
         ("render x.pb.gz -o x.png", 2, "outputs end in .svg, .pb.gz, .folded or .json"),
         ("render x.pb.gz -o there.svg", 1, "there.svg: it exists; --force replaces it"),
         ("render x.pb.gz -o no/x.svg", 1, "there is no folder no; create it first"),
@@ -70,6 +90,35 @@ fn mistakes_are_named_with_what_to_do() {
     assert_eq!(left, 3, "an output that failed left a file behind");
     assert_eq!(fs::read(folder.path().join("there.svg")).unwrap(), b"mine");
     tracer(folder.path()).args("render x.pb.gz -o there.svg --force".split(' ')).assert().success();
+}
+
+#[test]
+fn regions_are_shown_or_refused_with_the_rule() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("regions.toml", "[[region]]\nname = \"net\"\nfunction = '^game::net::'\n");
+    write("bad.toml", "[[region]]\nname = \"net\"\nfunction = '('\n");
+    let arguments = "render x.pb.gz --region ai=^game::ai:: --regions regions.toml --regions builtin:serde";
+    let output =
+        tracer(folder.path()).args(arguments.split(' ')).args(["-o", "a.svg", "-o", "a.json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let json = fs::read_to_string(folder.path().join("a.json")).unwrap();
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    for region in ["ai", "net", "serde", "other"] {
+        assert!(json.contains(&format!("{{\"region\":\"{region}\",\"samples\":")), "{region}");
+        assert!(svg.contains(&format!(">{region}: ")), "{region}");
+    }
+    for (arguments, message) in [
+        ("--region ai", "--region ai: a region is NAME=PATTERN"),
+        ("--regions bad.toml", "bad.toml, line 3: region `net`: function pattern `(` is no regular expression"),
+        ("--regions none.toml", "cannot read the rules none.toml: No such file"),
+        ("--regions builtin:x", "--regions builtin:x: there is no set `x` of rules; there are collections, libstdc++"),
+    ] {
+        let arguments = format!("render x.pb.gz -o b.svg {arguments}");
+        let output = tracer(folder.path()).args(arguments.split(' ')).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(message), "{arguments}: {}", stderr(&output));
+    }
 }
 
 #[test]

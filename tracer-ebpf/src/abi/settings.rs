@@ -4,7 +4,7 @@ use super::allocation::MAX_FUNCTIONS;
 
 /// The one entry of the map `SETTINGS`; may change while the programs run.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Mean bytes between samples, 0 samples every allocation; nanoseconds between ticks where CPU time is sampled.
     pub interval: u64,
@@ -20,12 +20,30 @@ pub struct Settings {
     /// The process that tracer started, stopped (SIGSTOP) when it runs a program and when its loader has loaded libraries;
     /// 0 for none. No other process is ever stopped.
     pub launched: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// tracer's own process: whoever it started is stopped only while it lives.
+    pub tracer: u32,
     /// Where this kernel keeps return addresses that return probes replaced.
     pub return_probes: ReturnProbeOffsets,
+    /// Where this kernel says who a process's parent is, and whether that is ending.
+    pub parents: ParentOffsets,
     /// Where this kernel keeps the program break.
     pub program_break: BreakOffsets,
+}
+
+/// Byte offsets of kernel fields, from the kernel's BTF (include/linux/sched.h, include/linux/sched/signal.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParentOffsets {
+    /// `task_struct.real_parent`; 0 where the offsets are not known.
+    pub task_real_parent: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.flags`.
+    pub signal_flags: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 /// Byte offsets of kernel fields, from the kernel's BTF (include/linux/uprobes.h, include/linux/sched.h).
@@ -71,5 +89,5 @@ pub enum Loss {
 /// Entries of `LOSSES`.
 pub const LOSS_COUNT: u32 = 4;
 
-const _: () = assert!(size_of::<Settings>() == 64);
+const _: () = assert!(size_of::<Settings>() == 88);
 const _: () = assert!(MAX_FUNCTIONS <= 256);

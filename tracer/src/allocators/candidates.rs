@@ -49,7 +49,11 @@ impl Candidate {
 }
 
 /// Finds the candidates of all modules; what is left out at once goes to `skipped`.
-pub(super) fn collect(modules: &[ModuleSymbols<'_>], options: Options, skipped: &mut Vec<Skipped>) -> Vec<Candidate> {
+pub(super) fn collect(
+    modules: &[ModuleSymbols<'_>],
+    options: Options<'_>,
+    skipped: &mut Vec<Skipped>,
+) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (index, module) in (0..=u16::MAX).zip(modules) {
         for candidate in of_module(index, module, options, skipped) {
@@ -64,7 +68,12 @@ pub(super) fn collect(modules: &[ModuleSymbols<'_>], options: Options, skipped: 
 }
 
 /// Those of one module, one for each address.
-fn of_module(index: u16, module: &ModuleSymbols<'_>, options: Options, skipped: &mut Vec<Skipped>) -> Vec<Candidate> {
+fn of_module(
+    index: u16,
+    module: &ModuleSymbols<'_>,
+    options: Options<'_>,
+    skipped: &mut Vec<Skipped>,
+) -> Vec<Candidate> {
     let claiming = claiming_family(module);
     let mut by_address: BTreeMap<u64, Vec<(Row, &str, u64)>> = BTreeMap::new();
     for symbol in &module.functions {

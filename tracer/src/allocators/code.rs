@@ -1,6 +1,6 @@
 //! Machine code of a module: executable bytes by ELF virtual address, decoded on demand.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
@@ -37,6 +37,11 @@ impl<'data> Code<'data> {
             let offset = usize::try_from(address.checked_sub(segment.address)?).ok()?;
             (offset < segment.bytes.len()).then_some((segment, offset))
         })
+    }
+
+    /// ELF virtual addresses of each executable segment.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.segments.iter().map(|segment| segment.address..segment.address + segment.bytes.len() as u64)
     }
 
     /// Where the byte at an ELF virtual address is in the file; `None` outside executable segments.

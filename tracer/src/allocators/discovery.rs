@@ -7,29 +7,33 @@
 //! 3. Of the rest, those that hand all their calls on to another one are left out in favour of that one, and those that
 //!    hand some on get the condition into their cookie. The table says what to expect, the machine code whether it is so
 //!    in this build.
-//! 4. Each gets the place for its breakpoint.
+//! 4. Functions that the user names are probed beside them, whatever they hand on.
+//! 5. Each gets the place for its breakpoint.
 //!
 //! Where several modules define `malloc` (a preloaded allocator before the C library's), all are probed: calls by name
 //! reach the first, calls inside a library its own, and none of the known allocators calls the one behind it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 
-use iced_x86::Register;
-use tracer_ebpf::abi::allocation::{Delegates, MAX_FUNCTIONS, SizeFrom};
+use tracer_ebpf::abi::allocation::{Delegates, MAX_FUNCTIONS};
 
+use super::by_hand::{self, find::Found};
 use super::candidates::{Candidate, collect};
 use super::decision::{Decision, decide};
 use super::families;
+use super::placer::{Entry, Placer};
 use super::plan::{Calls, NoAllocator, Plan, ProbePoint, Remark, SkipReason};
-use super::probe_point::{KernelUprobes, Placement, REACH, SIZE_REGISTERS, Site, Unplaceable, place};
+use super::probe_point::KernelUprobes;
 use super::symbols::ModuleSymbols;
-use super::table::{BlockAt, Function, Layer, Role};
+use super::table::{Layer, Role};
 
 /// What to look for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// The layer to count.
     pub layer: Layer,
+    /// Functions to probe whatever the table says.
+    pub by_hand: &'a [Found],
     /// Whether functions that release are wanted too.
     pub releases: bool,
     /// What the kernel at hand can do.
@@ -40,70 +44,44 @@ pub struct Options {
 ///
 /// # Errors
 /// When no module has a function to probe.
-pub fn discover(modules: &[ModuleSymbols<'_>], options: Options) -> Result<Plan, NoAllocator> {
+pub fn discover(modules: &[ModuleSymbols<'_>], options: Options<'_>) -> Result<Plan, NoAllocator> {
     let mut skipped = Vec::new();
     let candidates = collect(modules, options, &mut skipped);
-    let mut probes = Vec::new();
-    let mut far_targets = HashMap::new();
+    let mut probes: Vec<ProbePoint> = Vec::new();
+    let mut placer = Placer::new(modules, &candidates, options);
+    let counters = MAX_FUNCTIONS as usize - options.by_hand.len().min(by_hand::MAX_NAMED);
     for (candidate, decision) in candidates.iter().zip(decide(modules, &candidates)) {
-        let module = &modules[usize::from(candidate.module)];
         let probe = match decision {
             Decision::Skip(reason) => Err(reason),
-            Decision::Probe(..) if probes.len() >= MAX_FUNCTIONS as usize => Err(SkipReason::NoCounterLeft),
-            Decision::Probe(delegates, calls) => {
-                let far_targets = far_targets.entry(candidate.module).or_insert_with(|| {
-                    let of_module = candidates.iter().filter(|other| other.module == candidate.module);
-                    module.code.far_branch_targets(of_module.map(|other| other.address + 1).collect(), REACH)
-                });
-                probe_point(candidate, module, far_targets, options.kernel, delegates, calls)
-            }
+            Decision::Probe(..) if probes.len() >= counters => Err(SkipReason::NoCounterLeft),
+            Decision::Probe(delegates, calls) => placer.place(&Entry::of(candidate), delegates, calls),
         };
         match probe {
             Ok(probe) => probes.push(probe),
             Err(reason) => skipped.push(candidate.skipped(reason)),
         }
     }
+    for found in options.by_hand {
+        let function = found.form.function();
+        let entry = Entry::named(found, &function);
+        let probe = match probes.iter().any(|probe| entry.is_at(probe)) {
+            true => Err(SkipReason::ProbedAnyway),
+            false if probes.len() >= MAX_FUNCTIONS as usize => Err(SkipReason::NoCounterLeft),
+            false => placer.place(&entry, Delegates::Never, Calls::None),
+        };
+        match probe {
+            Ok(probe) => probes.push(probe),
+            Err(reason) => skipped.push(entry.skipped(reason)),
+        }
+    }
     if !probes.iter().any(|probe| probe.role != Role::Release) {
         let stripped = modules.iter().filter(|module| module.stripped).map(|module| module.path.clone()).collect();
         let looked_for = looked_for(options.layer);
-        return Err(NoAllocator { modules: modules.len(), stripped, skipped, looked_for });
+        let program = modules.first().map_or("FILE", |program| by_hand::find::file_name(&program.path)).to_owned();
+        return Err(NoAllocator { program, modules: modules.len(), stripped, skipped, looked_for });
     }
     let paths = modules.iter().map(|module| module.path.clone()).collect();
     Ok(Plan { modules: paths, probes, skipped, remarks: remarks(modules, &candidates) })
-}
-
-/// Places the breakpoint of a function that is to be probed.
-fn probe_point(
-    candidate: &Candidate,
-    module: &ModuleSymbols<'_>,
-    far_targets: &BTreeSet<u64>,
-    kernel: KernelUprobes,
-    delegates: Delegates,
-    calls: Calls,
-) -> Result<ProbePoint, SkipReason> {
-    let (size, arguments) = registers(candidate.function, delegates);
-    let (entry, length) = (candidate.address, candidate.length);
-    let site = Site { entry, length, size, arguments: &arguments, far_targets };
-    let placement = place(&module.code, site, kernel).map_err(|unplaceable| match unplaceable {
-        Unplaceable::NotCode => SkipReason::NotCode,
-        Unplaceable::Refused => SkipReason::Refused,
-    })?;
-    let instruction = candidate.address + u64::from(placement.offset);
-    Ok(ProbePoint {
-        module: candidate.module,
-        function: candidate.name().to_owned(),
-        aliases: candidate.names.iter().skip(1).cloned().collect(),
-        family: candidate.family.name,
-        role: candidate.function.role,
-        file_offset: module.code.file_offset(instruction).ok_or(SkipReason::NotCode)?,
-        elf_address: candidate.address,
-        size: size_at(&placement, candidate.function),
-        placement,
-        delegates,
-        block: candidate.function.block,
-        gives_back: candidate.function.gives_back,
-        calls,
-    })
 }
 
 fn remarks(modules: &[ModuleSymbols<'_>], candidates: &[Candidate]) -> Vec<Remark> {
@@ -117,39 +95,6 @@ fn remarks(modules: &[ModuleSymbols<'_>], candidates: &[Candidate]) -> Vec<Remar
     };
     let truncated = (0..=u16::MAX).zip(modules).filter(|(_, module)| module.truncated);
     interposed.into_iter().chain(truncated.map(|(index, _)| Remark::Truncated(index))).collect()
-}
-
-/// The registers that a probe reads: that of the size, when it is one alone, and the others.
-fn registers(function: &Function, delegates: Delegates) -> (Option<Register>, Vec<Register>) {
-    use Register::{RAX, RCX, RDI, RDX, RSI};
-    let (size, mut others) = match function.size {
-        None => (None, vec![]),
-        Some(SizeFrom::Argument0) => (Some(RDI), vec![]),
-        Some(SizeFrom::Argument1) => (Some(RSI), vec![]),
-        Some(SizeFrom::Argument2) => (Some(RDX), vec![]),
-        Some(SizeFrom::Argument3) => (Some(RCX), vec![]),
-        Some(SizeFrom::Product01) => (None, vec![RDI, RSI]),
-        Some(SizeFrom::Product12) => (None, vec![RSI, RDX]),
-        Some(SizeFrom::GoArgument0) => (None, vec![RAX]),
-    };
-    others.extend(match delegates {
-        Delegates::Never => None,
-        Delegates::NullArgument0 | Delegates::SmallArgument0 => Some(RDI),
-        Delegates::SmallArgument1 => Some(RSI),
-        Delegates::SmallGoArgument0 => Some(RAX),
-    });
-    others.extend(function.gives_back.and_then(|argument| SIZE_REGISTERS.get(usize::from(argument)).copied()));
-    if function.block == BlockAt::StoredAtArgument0 {
-        others.push(RDI);
-    }
-    (size, others)
-}
-
-/// Where the size is at the probed instruction.
-fn size_at(placement: &Placement, function: &Function) -> Option<SizeFrom> {
-    const FROM: [SizeFrom; 4] = [SizeFrom::Argument0, SizeFrom::Argument1, SizeFrom::Argument2, SizeFrom::Argument3];
-    let moved = placement.size_moved_to.and_then(|to| SIZE_REGISTERS.iter().position(|register| *register == to));
-    moved.map(|index| FROM[index]).or(function.size)
 }
 
 fn looked_for(layer: Layer) -> String {

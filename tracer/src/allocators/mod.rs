@@ -8,19 +8,22 @@
 //! static programs), behind resolvers (`STT_GNU_IFUNC`), and in files without section headers.
 
 #[cfg(test)]
-mod assembled;
+pub(crate) mod assembled;
+pub mod by_hand;
 mod candidates;
 pub mod code;
 mod decision;
 pub mod delegation;
 pub mod discovery;
 pub mod families;
+mod placer;
 pub mod plan;
 pub mod probe_point;
 pub mod register_state;
 pub mod symbols;
 pub mod table;
 
+pub use by_hand::NamedFunction;
 pub use discovery::{Options, discover};
 pub use plan::{NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
 pub use probe_point::KernelUprobes;

@@ -104,6 +104,8 @@ pub enum SkipReason {
     Refused,
     /// There are more functions than counters.
     NoCounterLeft,
+    /// It was named by hand, and is among those that were found.
+    ProbedAnyway,
 }
 
 /// Something about the plan as a whole.
@@ -124,10 +126,13 @@ pub enum Remark {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no allocator found: none of {modules} modules defines a function that is known to allocate{unnamed}; looked for \
-     {looked_for}. Keep the program's symbols (do not strip it), or install its separate debug file",
+     {looked_for}. Name the function by hand: `--symbol my_alloc`, or, in a file without symbols, by the address that \
+     `objdump -d` shows, `--offset {program}+0x4011d6`; or install the program's separate debug file",
     unnamed = self.unnamed(),
 )]
 pub struct NoAllocator {
+    /// File name of the program.
+    pub program: String,
     /// How many modules were searched.
     pub modules: usize,
     /// Those without a symbol table.
@@ -256,6 +261,7 @@ impl fmt::Display for SkipReason {
             Self::Wrapper { of } => write!(f, "a wrapper: it asks for the allocator behind it, that of {of}"),
             Self::Refused => f.write_str("the kernel refuses a breakpoint on its first instruction"),
             Self::NoCounterLeft => f.write_str("there are more functions than counters"),
+            Self::ProbedAnyway => f.write_str("it is found and counted without being named"),
         }
     }
 }

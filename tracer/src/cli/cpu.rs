@@ -7,11 +7,12 @@ use clap::ArgGroup;
 use super::{
     record::{Settings, destinations, duration, ring_bytes, table_bytes},
     scope::Scope,
+    show,
 };
 use crate::{
     output::Destination,
     probe::kernel_event::KernelEvent,
-    record::{interval::IntervalSetting, request::Request},
+    record::{discover::Wanted, interval::IntervalSetting, request::Request},
 };
 
 /// Ticks a second. The kernel's clock events come no closer than 10,000 ns (`perf_swevent_start_hrtimer`, kernel/events/core.c);
@@ -45,6 +46,8 @@ pub struct Args {
     /// tracer-cpu-PID.svg, and the recording beside it
     #[arg(short, long, value_name = "FILE", value_parser = super::destination())]
     output: Vec<Destination>,
+    #[command(flatten)]
+    show: show::Args,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -69,10 +72,11 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output that cannot be.
+    /// An output that cannot be, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let scope = self.comm.map_or(Scope::Processes(self.pid), Scope::Named);
-        let outputs = destinations(&format!("cpu-{}", scope.label()), self.output)?;
+        let Self { pid, comm, output, .. } = self;
+        let scope = comm.map_or(Scope::Processes(pid), Scope::Named);
+        let outputs = destinations(&format!("cpu-{}", scope.label()), output)?;
         let period_ns = 1_000_000_000 / u64::from(self.frequency);
         let request = Request {
             duration: self.duration,
@@ -83,6 +87,8 @@ impl Args {
             ring_bytes: self.ring_buffer,
             table_bytes: self.unwind_memory,
         };
-        Ok(Settings { scope, request, outputs, force: self.force, quiet: self.quiet, verbose: self.verbose })
+        let Self { force, quiet, verbose, show, .. } = self;
+        let (functions, show) = (Wanted::default(), show.resolve()?);
+        Ok(Settings { scope, functions, request, outputs, show, force, quiet, verbose })
     }
 }

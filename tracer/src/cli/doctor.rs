@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
-use super::{Outcome, privileges};
+use super::{Outcome, functions::Functions, privileges};
 use crate::{
     doctor::{KernelFacts, Report, inspect, text},
     target::Process,
@@ -16,6 +16,8 @@ pub struct Args {
     /// Look at this process too: its allocators, and what its stacks and names would lack
     #[arg(short, long, value_name = "PID")]
     pid: Option<u32>,
+    #[command(flatten)]
+    functions: Functions,
     /// Write JSON, whose form is stable, instead of text
     #[arg(long)]
     json: bool,
@@ -26,7 +28,9 @@ pub struct Args {
 /// # Errors
 /// When the process cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let wanted = args.functions.wanted()?;
     let process = args.pid.map(Process::open).transpose()?;
+    let inspect = |process| inspect(process, &wanted);
     let facts = process.as_ref().map(inspect).transpose().context("cannot read the process; run tracer with sudo")?;
     let report = Report::new(KernelFacts::collect(&privileges::missing_here()), facts);
     let mut out = io::stdout().lock();

@@ -3,12 +3,16 @@
 pub mod cpu;
 pub mod doctor;
 pub mod failure;
+mod functions;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
+mod recorded;
+mod regions;
 pub mod render;
 mod scope;
+mod show;
 mod stages;
 
 use std::ffi::OsString;
@@ -73,7 +77,7 @@ impl Cli {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
             Verb::Cpu(args) => record::run(args.resolve()?),
-            Verb::Render(args) => render::run(args.resolve()),
+            Verb::Render(args) => render::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }

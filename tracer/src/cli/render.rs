@@ -1,15 +1,10 @@
 //! `tracer render`: a recording to other formats.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
-use anyhow::Context;
-
-use super::{Outcome, owner};
+use super::{Outcome, owner, recorded, show};
 use crate::output::{self, Destination, Output};
-use crate::profile::Profile;
-use crate::recording::pprof;
+use crate::profile::{Options, Profile};
 
 /// Arguments of `tracer render`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +15,8 @@ pub struct Args {
     /// stdout. May be given more than once
     #[arg(short, long, value_name = "FILE", required = true, value_parser = super::destination())]
     output: Vec<Destination>,
+    #[command(flatten)]
+    show: show::Args,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -32,15 +29,20 @@ pub struct Settings {
     pub recording: PathBuf,
     /// Where to.
     pub outputs: Vec<Destination>,
+    /// What to show.
+    pub show: Options,
     /// Whether existing files may be replaced.
     pub force: bool,
 }
 
 impl Args {
     /// Gives the arguments their meaning.
-    pub fn resolve(self) -> Settings {
-        let Self { recording, output, force } = self;
-        Settings { recording, outputs: output, force }
+    ///
+    /// # Errors
+    /// Wrong rules of regions.
+    pub fn resolve(self) -> anyhow::Result<Settings> {
+        let Self { recording, output, show, force } = self;
+        Ok(Settings { recording, outputs: output, show: show.resolve()?, force })
     }
 }
 
@@ -50,14 +52,12 @@ impl Args {
 /// A recording that cannot be read, or an output that cannot be written. All outputs are opened before the recording is
 /// read.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { recording: path, outputs, force } = settings;
+    let Settings { recording: path, outputs, show, force } = settings;
     let owner = owner::from_sudo();
     let open = |output: Destination| output.open(force, owner);
     let outputs: Vec<Output> = outputs.into_iter().map(open).collect::<Result<_, _>>()?;
-    let read =
-        || -> anyhow::Result<_> { Ok(pprof::read(BufReader::new(File::open(&path)?), &pprof::Limits::default())?) };
-    let recording = read().with_context(|| format!("cannot read the recording {}", path.display()))?;
-    for written in output::render(&recording, &Profile::new(&recording), outputs)? {
+    let recording = recorded::read(&path)?;
+    for written in output::render(&recording, &Profile::with_options(&recording, &show), outputs)? {
         if let Some(path) = written.destination.path() {
             eprintln!("wrote {}", path.display());
             if let Some(error) = written.not_owned {

@@ -70,6 +70,9 @@ fn of_process(process: &ProcessFacts) -> Vec<Finding> {
     if let Allocators::None { reason } = &process.allocators {
         find(Severity::Blocks, reason.clone(), "");
     }
+    for missed in &process.missed {
+        find(Severity::Blocks, missed.clone(), "");
+    }
     // Nobody strips the vdso, and nobody can give it names.
     let files = || process.modules.iter().filter(|module| module.path != "[vdso]");
     let unreadable = files().filter_map(|module| match &module.symbols {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    allocators::Plan,
-    record::discover::discover,
+    allocators::{NoAllocator, Plan},
+    record::discover::{Wanted, discover},
     symbolize::{
         NameSources,
         available::{SymbolTable, available},
@@ -29,6 +29,9 @@ pub struct ProcessFacts {
     pub threads: u32,
     /// What would be probed.
     pub allocators: Allocators,
+    /// Functions named by hand that would not be, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<String>,
     /// Mapped ELF files, in the order of their addresses.
     pub modules: Vec<ModuleFacts>,
     /// Executable memory that is no file; `None` where there is none.
@@ -135,15 +138,16 @@ pub struct RunTimeCode {
     pub hint: String,
 }
 
-/// Looks at a process.
+/// Looks at a process. `wanted`: what a recording would be asked to count.
 ///
 /// # Errors
 /// When its mappings or its file system cannot be read, or it has ended.
-pub fn inspect(process: &Process) -> std::io::Result<ProcessFacts> {
+pub fn inspect(process: &Process, wanted: &Wanted) -> std::io::Result<ProcessFacts> {
     let mut modules = Modules::new();
     let scan = modules.scan(process.pid)?;
     let source = NameSources::new(process)?;
     let mapped: Vec<&Module> = in_order(&scan).into_iter().filter_map(|number| modules.get(number)).collect();
+    let found = discover(&modules, process.pid, &scan, wanted);
     let (unwinding, unwind_table_bytes) = unwinding(&mapped);
     Ok(ProcessFacts {
         pid: process.pid,
@@ -151,7 +155,8 @@ pub fn inspect(process: &Process) -> std::io::Result<ProcessFacts> {
         executable: process.executable.to_string_lossy().into_owned(),
         user: process.uid,
         threads: process.threads,
-        allocators: allocators(&modules, &scan),
+        missed: found.missed.iter().map(ToString::to_string).collect(),
+        allocators: allocators(found.plan),
         modules: mapped.iter().zip(unwinding).map(|(module, how)| module_facts(module, how, &source)).collect(),
         run_time_code: run_time_code(process, &scan),
         unwind_table_bytes,
@@ -169,9 +174,9 @@ fn in_order(scan: &Scan) -> Vec<u16> {
     numbers
 }
 
-fn allocators(modules: &Modules, scan: &Scan) -> Allocators {
-    let plan = match discover(modules, scan) {
-        Ok(found) => found.plan,
+fn allocators(plan: Result<Plan, NoAllocator>) -> Allocators {
+    let plan = match plan {
+        Ok(plan) => plan,
         Err(error) => return Allocators::None { reason: error.to_string() },
     };
     let path = |plan: &Plan, module: u16| plan.modules.get(usize::from(module)).cloned().unwrap_or_default();

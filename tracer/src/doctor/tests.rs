@@ -43,6 +43,7 @@ fn process() -> ProcessFacts {
             skipped: vec![function("reallocarray", "every call goes on to realloc, which counts it")],
             plan: "/lib/libc.so.6\n  probe malloc (glibc): +0 push, emulated\n".to_owned(),
         },
+        missed: vec![],
         modules: vec![
             module("/srv/game", Symbols::All, 0.0),
             module("/lib/libc.so.6", Symbols::Exported, 0.002),
@@ -152,7 +153,7 @@ fn the_json_form_is_stable() {
 #[test]
 fn this_very_process_is_seen() {
     let process = crate::target::Process::open(std::process::id()).unwrap();
-    let facts = inspect(&process).unwrap();
+    let facts = inspect(&process, &crate::record::discover::Wanted::default()).unwrap();
     let Allocators::Found { probed, .. } = &facts.allocators else { panic!("{:?}", facts.allocators) };
     assert!(probed.iter().any(|function| function.function == "malloc"), "{probed:?}");
     let own = &facts.modules[0];

@@ -12,6 +12,13 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// Both ends divided by a positive number: a rate from an amount, for example.
+    pub fn per(self, divisor: f64) -> Self {
+        Self { low: self.low / divisor, high: self.high / divisor }
+    }
+}
+
 /// The interval of a sum of weighted, independent, rare events: Fay and Feuer, Statistics in Medicine 16 (1997) 791.
 ///
 /// ```text

@@ -9,11 +9,16 @@
 //! exact      {calls, bytes} counted on every call, or null where nothing was counted; of CPU time {ticks, nanoseconds}: the kernel's account of it
 //! unattributed  of `exact` what no sample speaks for, alike
 //! total      everything, as a measure
+//! regions    the parts that rules divide it into, most bytes first, then "other", which no rule matches; null without
+//!            rules: {region, ...measure, bytes_per_second, objects_per_second, mean_size}; the first two as
+//!            {value, low, high}, mean_size in bytes, null where there is no object
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
+//! split      "process" or "thread" where these are told apart, else absent
+//! parts      processes or threads, most bytes first: {part, ...measure}; absent without split
 //! names      names of the tree's frames
 //! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
-//!            both are null for the root; kind is "function", "truncated" or "unattributed"
+//!            both are null for the root; kind is "function", "truncated" or "unattributed", with split also "part"
 //! ```
 //!
 //! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and
@@ -28,6 +33,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::estimate::{Exact, Interval, Measure};
 use crate::profile::name::NameKind;
+use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
 use crate::recording::{About, Recording, about::Source};
 
@@ -50,8 +56,11 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         exact: profile.exact().map(|exact| Counted::new(profile.source, exact)),
         unattributed: Counted::new(profile.source, unattributed),
         total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
+        regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
+        split: profile.split.map(|split| split.to_string()),
+        parts: profile.split.map(|_| Parts(profile)),
         names: Names(profile),
         tree: Nodes { profile, kept: &kept },
     };
@@ -88,8 +97,13 @@ struct Document<'a> {
     exact: Option<Counted>,
     unattributed: Counted,
     total: Shown,
+    regions: Option<Vec<RegionLine<'a>>>,
     sites: Rows<'a>,
     functions: Rows<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Parts<'a>>,
     names: Names<'a>,
     tree: Nodes<'a>,
 }
@@ -155,6 +169,62 @@ impl Shown {
     }
 }
 
+/// A region and its rates.
+#[derive(Serialize)]
+struct RegionLine<'a> {
+    region: &'a str,
+    #[serde(flatten)]
+    measure: Shown,
+    #[serde(flatten)]
+    amount_per_second: AmountRate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects_per_second: Option<Rate>,
+    mean_size: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AmountRate {
+    Bytes { bytes_per_second: Rate },
+    Time { nanoseconds_per_second: Rate },
+}
+
+impl AmountRate {
+    fn new(source: Source, rate: Rate) -> Self {
+        match source {
+            Source::Cpu => Self::Time { nanoseconds_per_second: rate },
+            _ => Self::Bytes { bytes_per_second: rate },
+        }
+    }
+}
+
+fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
+    let rate = |value: f64, interval: Interval| {
+        let Interval { low, high } = interval.per(recording.seconds());
+        Rate { value: value / recording.seconds(), low, high }
+    };
+    let is_memory = profile.source != Source::Cpu;
+    let line = |row: &RegionRow| {
+        let total = &row.total;
+        let (bytes, objects) = (total.bytes.value, total.objects.value);
+        RegionLine {
+            region: regions.name(row.region),
+            measure: Shown::new(profile, total, false),
+            amount_per_second: AmountRate::new(profile.source, rate(bytes, profile.bytes_interval(total))),
+            objects_per_second: is_memory.then(|| rate(objects, profile.objects_interval(total))),
+            mean_size: (objects > 0.0 && is_memory).then(|| bytes / objects),
+        }
+    };
+    regions.rows.iter().map(line).collect()
+}
+
 struct Rows<'a> {
     profile: &'a Profile,
     rows: &'a [Row],
@@ -172,6 +242,26 @@ impl Serialize for Rows<'_> {
             function: self.profile.names.text(row.name),
             measure: Shown::new(self.profile, &row.total, false),
         }))
+    }
+}
+
+struct Parts<'a>(&'a Profile);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            part: &'a str,
+            #[serde(flatten)]
+            measure: Shown,
+        }
+        let Self(profile) = self;
+        serializer.collect_seq(
+            profile.parts.iter().map(|row| Line {
+                part: profile.names.text(row.name),
+                measure: Shown::new(profile, &row.total, false),
+            }),
+        )
     }
 }
 
@@ -220,6 +310,7 @@ impl Serialize for TreeNode<'_> {
                 None | Some(NameKind::Function) => "function",
                 Some(NameKind::Truncated) => "truncated",
                 Some(NameKind::Unattributed) => "unattributed",
+                Some(NameKind::Part) => "part",
             },
         )?;
         map.serialize_entry("samples", &shown.samples)?;

@@ -6,6 +6,7 @@ pub mod destination;
 pub mod folded;
 pub mod json;
 pub mod quantity;
+mod regions;
 pub mod staged;
 pub mod svg;
 pub mod text;

@@ -21,11 +21,15 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     totals(recording, profile, out)?;
     stacks(recording, out)?;
     losses(recording, out)?;
-    if !profile.sites.is_empty() {
-        table(recording.about.source.sites(), profile, &profile.sites, out)?;
+    if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
+        table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
     }
-    if recording.about.source == Source::Cpu && !profile.functions.is_empty() {
-        table("CPU time of functions, with everything they call", profile, &profile.functions, out)?;
+    super::regions::write(recording, profile, out)?;
+    if !profile.sites.is_empty() {
+        table(profile.source.sites(), "site", profile, &profile.sites, out)?;
+    }
+    if profile.source == Source::Cpu && !profile.functions.is_empty() {
+        table("CPU time of functions, with everything they call", "function", profile, &profile.functions, out)?;
     }
     next(recording, files, out)
 }
@@ -55,7 +59,7 @@ fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
             writeln!(out, "{verb} {amount} (exact), {} of one CPU, in {ticks} {events}", percent(share))?;
         }
         Some(exact) => {
-            let rate = exact.bytes as f64 / (recording.about.duration_ns.max(1) as f64 / 1e9);
+            let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "{verb} {amount} in {calls} {events}, {}/s (exact)", bytes(rate))?;
         }
@@ -130,14 +134,14 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn table(title: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
     let source = profile.source;
     if source == Source::Cpu {
-        writeln!(out, "{:>8}  {:<26}  {:>10}  function", "share", "CPU time", "samples")?;
+        writeln!(out, "{:>8}  {:<26}  {:>10}  {what}", "share", "CPU time", "samples")?;
     } else {
-        writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  site", "share", "bytes", source.objects(), "mean size")?;
+        writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", source.objects(), "mean size")?;
     }
     for row in rows.iter().take(shown) {
         let total = &row.total;

@@ -12,7 +12,7 @@ use aya::{
     },
 };
 use aya_obj::generated::{bpf_cmd, bpf_map_type::BPF_MAP_TYPE_RINGBUF, bpf_prog_type::BPF_PROG_TYPE_KPROBE};
-use tracer_ebpf::abi::settings::{BreakOffsets, ReturnProbeOffsets, Settings};
+use tracer_ebpf::abi::settings::{ReturnProbeOffsets, Settings};
 
 use super::{
     OBJECT,
@@ -97,17 +97,7 @@ pub fn multi_link(kind: LinkKind) -> Tried {
 
 /// All of tracer's own programs: they load, and their tracepoints attach.
 pub fn own_programs() -> Tried {
-    let settings = Settings {
-        interval: 1,
-        max_frames: 1,
-        enabled: 0,
-        wakeup_bytes: u64::from(RING_BYTES),
-        follow_children: 0,
-        launched: 0,
-        padding: 0,
-        return_probes: ReturnProbeOffsets::default(),
-        program_break: BreakOffsets::default(),
-    };
+    let settings = Settings { interval: 1, max_frames: 1, wakeup_bytes: u64::from(RING_BYTES), ..Settings::default() };
     Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;
     Ok(())
 }

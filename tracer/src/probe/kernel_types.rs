@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use tracer_ebpf::abi::settings::{BreakOffsets, ReturnProbeOffsets};
+use tracer_ebpf::abi::settings::{BreakOffsets, ParentOffsets, ReturnProbeOffsets};
 
 /// The structures of a BTF blob by name.
 pub struct KernelTypes<'a> {
@@ -91,6 +91,17 @@ impl<'a> KernelTypes<'a> {
     /// Where this kernel keeps the program break.
     pub fn program_break(&self) -> Option<BreakOffsets> {
         Some(BreakOffsets { task_mm: self.offset("task_struct", "mm")?, mm_brk: self.offset("mm_struct", "brk")? })
+    }
+
+    /// Where this kernel says who a process's parent is.
+    pub fn parents(&self) -> Option<ParentOffsets> {
+        Some(ParentOffsets {
+            task_real_parent: self.offset("task_struct", "real_parent")?,
+            task_tgid: self.offset("task_struct", "tgid")?,
+            task_signal: self.offset("task_struct", "signal")?,
+            signal_flags: self.offset("signal_struct", "flags")?,
+            padding: 0,
+        })
     }
 }
 

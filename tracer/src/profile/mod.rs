@@ -5,6 +5,8 @@
 pub mod name;
 pub mod paths;
 pub mod plumbing;
+pub mod regions;
+pub mod split;
 pub mod tables;
 pub mod tree;
 
@@ -12,8 +14,20 @@ use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
 use crate::recording::{Recording, about::Source};
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
+pub use regions::{Regions, Rules};
+use split::Parts;
+pub use split::Split;
 pub use tables::Row;
 pub use tree::{Node, Tree};
+
+/// What to show of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What to tell apart below the root of the tree.
+    pub split: Option<Split>,
+    /// The parts that have names.
+    pub rules: Rules,
+}
 
 /// Everything that outputs show.
 #[derive(Clone, Debug)]
@@ -31,19 +45,45 @@ pub struct Profile {
     /// Functions with all that was allocated below them: each stack counted once for each distinct function in it.
     /// Most bytes first.
     pub functions: Vec<Row>,
+    /// What is told apart below the root of the tree.
+    pub split: Option<Split>,
+    /// The processes or threads told apart, most bytes first. With what is unattributed they add up to the total.
+    pub parts: Vec<Row>,
+    /// The parts that rules divide it into; `None` without rules.
+    pub regions: Option<Regions>,
     /// The weights.
     pub calibration: Calibration,
 }
 
 impl Profile {
-    /// Builds all views of a recording.
+    /// Builds all views of a recording, without regions.
     pub fn new(recording: &Recording) -> Self {
+        Self::with_options(recording, &Options::default())
+    }
+
+    /// The same, as `options` ask. With a split, each stack of the tree begins with a frame for its process or thread; sites
+    /// and functions are the same with it and without.
+    pub fn with_options(recording: &Recording, options: &Options) -> Self {
+        match options.split {
+            None => Self::of(recording, options, &[], &[]),
+            Some(split) => {
+                let Parts { recording, names, of_stack } = Parts::new(recording, split);
+                Self::of(&recording, options, &names, &of_stack)
+            }
+        }
+    }
+
+    fn of(recording: &Recording, options: &Options, parts: &[String], of_stack: &[u32]) -> Self {
         let calibration = Calibration::new(recording);
-        let names = Names::new(recording);
-        let paths = Paths::new(recording, &names);
+        let names = Names::new(recording, parts);
+        let paths = Paths::new(recording, &names, of_stack);
         let tree = Tree::new(&paths, &names, &calibration);
         let (sites, functions) = tables::build(recording, &paths, &names, &calibration);
-        Self { source: recording.about.source, names, tree, sites, functions, calibration }
+        let parts = tables::parts(of_stack, &names, &calibration);
+        let rules = &options.rules;
+        let regions = (!rules.is_empty()).then(|| Regions::new(recording, rules, &names, &tree, &calibration));
+        let source = recording.about.source;
+        Self { source, names, tree, sites, functions, split: options.split, parts, regions, calibration }
     }
 
     /// Everything, attributed or not.

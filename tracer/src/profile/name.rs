@@ -29,6 +29,8 @@ pub enum NameKind {
     Truncated,
     /// See [`UNATTRIBUTED`].
     Unattributed,
+    /// A process or a thread that the recording is split by.
+    Part,
 }
 
 /// A name, and whether the call was inlined. Frames compare as their names do in the alphabet.
@@ -58,12 +60,13 @@ pub struct Names {
     names: Vec<(String, NameKind)>,
     of_function: Vec<NameIndex>,
     of_truncation: HashMap<String, NameIndex>,
+    of_part: Vec<NameIndex>,
     unattributed: NameIndex,
 }
 
 impl Names {
-    /// Collects the names of functions and the reasons of truncated stacks.
-    pub fn new(recording: &Recording) -> Self {
+    /// Collects the names of functions, the reasons of truncated stacks, and the names of `parts` that are told apart.
+    pub fn new(recording: &Recording, parts: &[String]) -> Self {
         let functions = recording.functions.iter().map(|function| printable(&function.name));
         let mut reasons: Vec<&str> = recording
             .stacks
@@ -79,6 +82,7 @@ impl Names {
 
         let mut all: Vec<(Cow<'_, str>, NameKind)> = functions.map(|name| (name, NameKind::Function)).collect();
         all.extend(truncations.map(|name| (name, NameKind::Truncated)));
+        all.extend(parts.iter().map(|part| (format!("[{}]", printable(part)).into(), NameKind::Part)));
         all.push((UNATTRIBUTED.into(), NameKind::Unattributed));
         // Folded formats cannot tell `;` from `:`, so that names that differ in nothing else are one name everywhere.
         let folded: Vec<String> = all.iter().map(|(name, _)| name.replace(';', ":")).collect();
@@ -96,8 +100,10 @@ impl Names {
             last = Some(i);
         }
         let truncated = recording.functions.len()..recording.functions.len() + reasons.len();
+        let of_part = index_of[truncated.end..truncated.end + parts.len()].to_vec();
         Self {
             names,
+            of_part,
             of_truncation: reasons.iter().map(ToString::to_string).zip(index_of[truncated].iter().copied()).collect(),
             unattributed: index_of.last().copied().unwrap_or_default(),
             of_function: index_of,
@@ -142,6 +148,11 @@ impl Names {
     /// The name of the frame at the root of stacks that were truncated for this reason.
     pub fn of_truncation(&self, reason: &str) -> NameIndex {
         self.of_truncation.get(reason).copied().unwrap_or_default()
+    }
+
+    /// The name of a part.
+    pub fn of_part(&self, part: u32) -> NameIndex {
+        self.of_part.get(part as usize).copied().unwrap_or_default()
     }
 
     /// The name [`UNATTRIBUTED`].
@@ -213,7 +224,7 @@ mod tests {
             stacks: vec![truncated("too deep"), truncated("no mapping"), truncated("too deep")],
             ..Recording::default()
         };
-        let names = Names::new(&recording);
+        let names = Names::new(&recording, &[]);
         let shown: Vec<&str> = (0..names.len() as u32).map(|i| names.text(i)).collect();
         assert_eq!(shown, ["[truncated: no mapping]", "[truncated: too deep]", UNATTRIBUTED, "a", "b", "f::<[u8; 2]>"]);
         assert_eq!((0..5).map(|f| names.of_function(f)).collect::<Vec<_>>(), [4, 3, 5, 4, 5]);

@@ -14,10 +14,11 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Expands all stacks.
-    pub fn new(recording: &Recording, names: &Names) -> Self {
+    /// Expands all stacks. `parts`: the part of each, where they are told apart; its frame comes first.
+    pub fn new(recording: &Recording, names: &Names, parts: &[u32]) -> Self {
         let mut paths = Self { starts: vec![0], ..Self::default() };
-        for stack in &recording.stacks {
+        for (index, stack) in recording.stacks.iter().enumerate() {
+            paths.frames.extend(parts.get(index).map(|part| Frame::new(names.of_part(*part), false)));
             if let StackEnd::Truncated(reason) = &stack.end {
                 paths.frames.push(Frame::new(names.of_truncation(reason), false));
             }

@@ -40,7 +40,20 @@ pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &
             }
         }
     });
-    (rows(sites, names), rows(functions, names))
+    (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
+}
+
+/// The table of parts. `of_stack`: the part of each stack; empty where none are told apart.
+pub fn parts(of_stack: &[u32], names: &Names, calibration: &Calibration) -> Vec<Row> {
+    if of_stack.is_empty() {
+        return Vec::new();
+    }
+    let parts = calibration.sum(names.len(), |stack, groups| {
+        if let Some(part) = of_stack.get(stack as usize) {
+            groups.add(names.of_part(*part));
+        }
+    });
+    rows(parts, names, NameKind::Part)
 }
 
 /// The innermost function that is not plumbing; where all are, the outermost. The leaf itself is no candidate where it `is_called`:
@@ -58,10 +71,10 @@ pub(super) fn site(
     callers.into_iter().find(|&name| !plumbing[name as usize]).or_else(|| functions().next())
 }
 
-fn rows(totals: Vec<Measure>, names: &Names) -> Vec<Row> {
+fn rows(totals: Vec<Measure>, names: &Names, kind: NameKind) -> Vec<Row> {
     let mut rows: Vec<Row> = (0..)
         .zip(totals)
-        .filter(|(name, total)| total.samples > 0 && names.kind(*name) == NameKind::Function)
+        .filter(|(name, total)| total.samples > 0 && names.kind(*name) == kind)
         .map(|(name, total)| Row { name, total })
         .collect();
     rows.sort_by(|a, b| b.total.bytes.value.total_cmp(&a.total.bytes.value).then(a.name.cmp(&b.name)));

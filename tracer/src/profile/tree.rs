@@ -11,6 +11,8 @@ use crate::recording::StackIndex;
 pub struct Tree {
     /// The nodes. The first is the root, `all`; it has no frame.
     pub nodes: Vec<Node>,
+    /// The node that each stack of the recording ends at; the root for stacks without samples.
+    pub leaves: Vec<u32>,
 }
 
 /// A node of the call tree.
@@ -38,7 +40,7 @@ impl Tree {
         let unattributed = exact_measure(calibration.unattributed());
         let root = Node { frame: None, parent: 0, depth: 0, total: Measure::default(), own_bytes: 0.0 };
         let mut nodes = vec![root];
-        let mut leaf_of = vec![0u32; paths.len()];
+        let mut leaves = vec![0u32; paths.len()];
         // The nodes of the last path, root first, and the path itself.
         let mut open = vec![0u32];
         let mut last: &[Frame] = &[];
@@ -53,13 +55,13 @@ impl Tree {
                 nodes.push(Node { frame: Some(frame), parent, depth, ..root });
             }
             let leaf = open.last().copied().unwrap_or_default();
-            leaf_of[stack as usize] = leaf;
+            leaves[stack as usize] = leaf;
             nodes[leaf as usize].own_bytes += own[stack as usize].bytes.value;
             last = path;
         }
 
         let totals = calibration.sum(nodes.len(), |stack, groups| {
-            let mut node = leaf_of[stack as usize];
+            let mut node = leaves[stack as usize];
             while node != 0 {
                 groups.add(node);
                 node = nodes[node as usize].parent;
@@ -74,6 +76,6 @@ impl Tree {
             let frame = Some(Frame::new(names.unattributed(), false));
             nodes.push(Node { frame, depth: 1, total: unattributed, own_bytes: unattributed.bytes.value, ..root });
         }
-        Self { nodes }
+        Self { nodes, leaves }
     }
 }

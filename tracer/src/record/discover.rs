@@ -2,10 +2,20 @@
 
 use std::fs::File;
 
+use super::search::search;
 use crate::{
-    allocators::{self, ModuleSymbols, NoAllocator, Plan, ProbePoint},
-    target::{MappingKind, Module, Modules, Scan, elf},
+    allocators::{Layer, NamedFunction, NoAllocator, Plan, ProbePoint, by_hand::find::Missed},
+    target::{MappingKind, Module, Modules, Scan, elf::BuildId},
 };
+
+/// What is to be counted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The layer of the table.
+    pub layer: Layer,
+    /// Functions that the user names.
+    pub named: Vec<NamedFunction>,
+}
 
 /// A probed function and the number of its module.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,9 +30,39 @@ pub struct Probed {
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The choice and its reasons.
-    pub plan: Plan,
+    pub plan: Result<Plan, NoAllocator>,
     /// Its probes, by counter slot.
     pub probed: Vec<Probed>,
+    /// Functions named by hand that cannot be probed.
+    pub missed: Vec<Missed>,
+    /// Those that can: indices of what the user said.
+    pub named: Vec<usize>,
+}
+
+impl Found {
+    /// The probes, if there is any and nothing is wrong with what the user named. Functions that are not there may come later.
+    ///
+    /// # Errors
+    /// See [`DiscoverError`].
+    pub fn usable(self) -> Result<Vec<Probed>, DiscoverError> {
+        let Self { plan, probed, missed, .. } = self;
+        let fatal = |missed: &Missed| plan.is_err() || !missed.reason.may_come();
+        match missed.into_iter().find(fatal) {
+            Some(missed) => Err(missed.into()),
+            None => Ok(plan.map(|_| probed)?),
+        }
+    }
+}
+
+/// Why nothing can be probed.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// There is nothing to probe.
+    #[error(transparent)]
+    NoAllocator(#[from] NoAllocator),
+    /// A function that the user names cannot be probed.
+    #[error(transparent)]
+    ByHand(#[from] Missed),
 }
 
 /// A module's file, to be read without the [`Modules`].
@@ -30,47 +70,24 @@ pub struct Found {
 pub struct Input {
     /// Module number.
     pub module: u16,
-    path: String,
-    file: File,
+    pub(super) path: String,
+    pub(super) file: File,
+    pub(super) build_id: Option<BuildId>,
 }
 
-/// Chooses the functions to probe in the modules of a scan.
-///
-/// # Errors
-/// [`NoAllocator`] when nothing in the process is known to allocate.
-pub fn discover(modules: &Modules, scan: &Scan) -> Result<Found, NoAllocator> {
-    search(&inputs(modules, &in_link_order(modules, scan)))
+/// Chooses the functions to probe in the modules of a scan of a process.
+pub fn discover(modules: &Modules, process: u32, scan: &Scan, wanted: &Wanted) -> Found {
+    search(&inputs(modules, &in_link_order(modules, scan)), process, wanted)
 }
 
 /// The files of modules. The vdso is left out: it allocates nothing, and its lack of symbols would only confuse.
 pub fn inputs(modules: &Modules, numbers: &[u16]) -> Vec<Input> {
     let of_file = |&number: &u16| modules.get(number).filter(|module| module.kind == MappingKind::File);
-    let input =
-        |module: &Module| Some(Input { module: module.number, path: module.path.clone(), file: module.file()? });
+    let input = |module: &Module| {
+        let (number, path, build_id) = (module.number, module.path.clone(), module.build_id().cloned());
+        Some(Input { module: number, path, file: module.file()?, build_id })
+    };
     numbers.iter().filter_map(of_file).filter_map(input).collect()
-}
-
-/// Chooses the functions to probe in modules given in link order.
-///
-/// # Errors
-/// [`NoAllocator`] when nothing in them is known to allocate.
-pub fn search(inputs: &[Input]) -> Result<Found, NoAllocator> {
-    let readers: Vec<_> = inputs.iter().map(|input| (input, elf::reader(&input.file))).collect();
-    let (numbers, symbols): (Vec<u16>, Vec<ModuleSymbols<'_>>) = readers
-        .iter()
-        .filter_map(|(input, reader)| {
-            let file = object::File::parse(reader).ok()?;
-            Some((input.module, ModuleSymbols::read(&input.path, &file).ok()?))
-        })
-        .unzip();
-    let plan = allocators::discover(&symbols, allocators::Options::default())?;
-    let probed = plan
-        .probes
-        .iter()
-        .filter(|point| point.size.is_some())
-        .filter_map(|point| Some(Probed { module: *numbers.get(usize::from(point.module))?, point: point.clone() }))
-        .collect();
-    Ok(Found { plan, probed })
 }
 
 /// The program first, then libraries as the loader met them, the loader last. The kernel places each new mapping below the

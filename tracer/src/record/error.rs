@@ -4,9 +4,8 @@ use std::io;
 
 use aya::maps::MapError;
 
-use super::processes::ProcessError;
+use super::{discover::DiscoverError, processes::ProcessError};
 use crate::{
-    allocators::NoAllocator,
     probe::{programs::LoadError, uprobes::AttachError},
     target::ProcessError as IdentityError,
 };
@@ -31,7 +30,7 @@ pub enum SessionError {
     Identity(#[from] IdentityError),
     /// Nothing to probe.
     #[error(transparent)]
-    NoAllocator(#[from] NoAllocator),
+    Discover(#[from] DiscoverError),
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Start {

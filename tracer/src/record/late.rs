@@ -5,16 +5,17 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::task::{JoinError, JoinHandle};
 
-use super::discover::{Found, Input, Probed, in_link_order, inputs, search};
-use crate::{
-    allocators::NoAllocator,
-    target::{Modules, Scan},
+use super::{
+    discover::{Found, Input, Probed, Wanted, in_link_order, inputs},
+    search::search,
 };
+use crate::target::{Modules, Scan};
 
 /// Searches that wait at most: a program that loads libraries faster than they can be read is not to fill our memory.
 const MAX_WAITING: usize = 64;
@@ -24,6 +25,7 @@ const MAX_NOTES: usize = 50;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Late {
+    wanted: Arc<Wanted>,
     /// Modules that were looked at, or wait for it.
     considered: BTreeSet<u16>,
     waiting: VecDeque<Search>,
@@ -39,6 +41,7 @@ pub struct Late {
 /// What to look for, and where.
 #[derive(Debug)]
 struct Search {
+    wanted: Arc<Wanted>,
     arrival: Arrival,
     /// Modules in link order, and behind them those that allocate elsewhere: calls of theirs are handed on calls.
     inputs: Vec<Input>,
@@ -62,11 +65,16 @@ pub struct Arrival {
 pub struct Outcome {
     /// The modules that were looked at.
     pub arrival: Arrival,
-    /// Functions in them, or why there is none at all in the process.
-    pub found: Result<Vec<Probed>, NoAllocator>,
+    /// What was found in the whole process.
+    pub found: Found,
 }
 
 impl Late {
+    /// Looks for this.
+    pub fn new(wanted: Arc<Wanted>) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
     /// These modules were looked at by others: they need not be looked at here.
     pub fn consider(&mut self, modules: &Modules) {
         self.considered.extend(modules.iter().map(|module| module.number));
@@ -91,7 +99,8 @@ impl Late {
             elsewhere.into_iter().filter(|module| !scan.mappings.iter().any(|mapping| mapping.module == *module)),
         );
         let arrival = Arrival { process, modules: new, at, program_alone };
-        self.waiting.push_back(Search { arrival, inputs: inputs(modules, &order) });
+        let wanted = Arc::clone(&self.wanted);
+        self.waiting.push_back(Search { wanted, arrival, inputs: inputs(modules, &order) });
     }
 
     /// Waits for the end of a search; for ever while there is none. May be dropped and called again.
@@ -156,10 +165,9 @@ impl Late {
 
 impl Search {
     fn run(self) -> Outcome {
-        let Self { arrival, inputs } = self;
-        let found = search(&inputs).map(|Found { probed, .. }| {
-            probed.into_iter().filter(|point| arrival.modules.contains(&point.module)).collect()
-        });
+        let Self { wanted, arrival, inputs } = self;
+        let mut found = search(&inputs, arrival.process, &wanted);
+        found.probed.retain(|point| arrival.modules.contains(&point.module));
         Outcome { arrival, found }
     }
 }

@@ -51,7 +51,7 @@ impl Session {
         self.executions_followed = self.executions;
         if self.next_of_child()? == Next::Stopped {
             match self.prepare_child() {
-                Ok(_) | Err(SessionError::NoAllocator(_)) => {}
+                Ok(_) | Err(SessionError::Discover(_)) => {}
                 // It was killed meanwhile; the event loop will notice.
                 Err(SessionError::Identity(_) | SessionError::Process(ProcessError::Mappings { .. })) => {}
                 Err(error) => return Err(error),

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod attached;
+mod by_hand;
 pub mod child;
 pub mod cpu;
 pub mod decode;
@@ -15,5 +16,6 @@ pub mod processes;
 pub mod raw;
 pub mod request;
 pub mod samples;
+pub mod search;
 pub mod session;
 pub mod stacks;

@@ -4,6 +4,7 @@ use std::{
     io,
     num::NonZeroU32,
     os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,15 +12,16 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{BreakOffsets, Loss, ReturnProbeOffsets, Settings},
+    settings::{Loss, Settings},
 };
 
 use super::{
     attached::{Attached, Scope},
+    by_hand::ByHand,
     child::Child,
     cpu::CpuClocks,
     decode::{Record, decode},
-    discover::{Probed, discover},
+    discover::{DiscoverError, Probed, Wanted, discover},
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
@@ -45,6 +47,8 @@ pub struct Session {
     pub(super) programs: Programs,
     pub(super) attached: Attached,
     pub(super) processes: Processes,
+    wanted: Arc<Wanted>,
+    by_hand: ByHand,
     late: Late,
     cpu: CpuClocks,
     pub(super) settings: Settings,
@@ -85,7 +89,10 @@ impl Session {
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
         let control = request.interval_control();
-        let (return_probes, program_break) = kernel_offsets();
+        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so;
+        // the program break is not followed.
+        let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+        let types = KernelTypes::parse(&blob);
         let settings = Settings {
             interval: control.interval(),
             max_frames: request.max_frames,
@@ -93,9 +100,10 @@ impl Session {
             wakeup_bytes: u64::from(request.ring_bytes) / 4,
             follow_children: u32::from(request.children),
             launched: 0,
-            padding: 0,
-            return_probes,
-            program_break,
+            tracer: std::process::id(),
+            return_probes: types.as_ref().and_then(KernelTypes::return_probes).unwrap_or_default(),
+            parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
+            program_break: types.as_ref().and_then(KernelTypes::program_break).unwrap_or_default(),
         };
         let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
         let now = Instant::now();
@@ -103,6 +111,8 @@ impl Session {
             programs,
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
+            wanted: Arc::default(),
+            by_hand: ByHand::default(),
             late: Late::default(),
             cpu: CpuClocks::default(),
             settings,
@@ -124,16 +134,25 @@ impl Session {
         })
     }
 
+    /// Says what to count, before anything is looked for.
+    #[must_use]
+    pub fn counting(self, wanted: Wanted) -> Self {
+        let wanted = Arc::new(wanted);
+        Self { late: Late::new(Arc::clone(&wanted)), wanted, ..self }
+    }
+
     /// Chooses the functions of a process to probe: none where samples are taken at an event of the kernel.
     ///
     /// # Errors
-    /// When its mappings cannot be read, or nothing in it is known to allocate.
+    /// When its mappings cannot be read, nothing in it is known to allocate, or what the user names cannot be probed.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         if self.request.event.is_some() {
             return Ok(Vec::new());
         }
         let scan = self.processes.scan(target.pid)?;
-        Ok(discover(self.processes.modules(), &scan)?.probed)
+        let found = discover(self.processes.modules(), target.pid, &scan, &self.wanted);
+        self.by_hand.note(&found);
+        Ok(found.usable()?)
     }
 
     /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
@@ -163,8 +182,12 @@ impl Session {
     /// Begins to count and sample.
     ///
     /// # Errors
-    /// [`SessionError::Map`], or [`SessionError::Load`] for an event of the kernel.
+    /// [`SessionError::Map`]; [`SessionError::Load`] for an event of the kernel; [`SessionError::Discover`] when no process has a function that the user names. A program that
+    /// tracer started may yet run another one.
     pub fn begin(&mut self) -> Result<(), SessionError> {
+        if let (None, Some(missed)) = (&self.child, self.by_hand.missed(&self.wanted).next()) {
+            return Err(DiscoverError::from(missed.clone()).into());
+        }
         if let Some(event) = self.request.event {
             self.programs.attach_event(event)?;
             self.cpu.begin(event, &self.targets, self.request.children);
@@ -279,6 +302,8 @@ impl Session {
             ..Losses::default()
         };
         let modules = self.processes.finish(&mut losses);
+        let mut notes = self.late.finish();
+        notes.extend(self.by_hand.notes(&self.wanted, self.attached.points()));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
@@ -290,7 +315,7 @@ impl Session {
             points: self.attached.into_points(),
             counters,
             losses,
-            notes: self.late.finish(),
+            notes,
             started: self.started,
             start_ns: self.start_ns,
             duration,
@@ -301,9 +326,12 @@ impl Session {
     /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
     fn attach_late(&mut self, outcome: Outcome) {
         let Outcome { arrival, found } = outcome;
-        let Ok(found) = found else { return self.late.note_none(&arrival) };
+        self.by_hand.note(&found);
+        if found.plan.is_err() {
+            return self.late.note_none(&arrival);
+        }
         let scope = self.scope(arrival.process);
-        for of_module in found.chunk_by(|a, b| a.module == b.module) {
+        for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
             let Some(first) = of_module.first() else { continue };
             let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, scope);
             let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
@@ -398,18 +426,6 @@ fn address(address: u64) -> Frame {
 fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
     unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
-}
-
-/// Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so; the break is not
-/// followed.
-fn kernel_offsets() -> (ReturnProbeOffsets, BreakOffsets) {
-    let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
-    let types = KernelTypes::parse(&blob);
-    let types = types.as_ref();
-    (
-        types.and_then(KernelTypes::return_probes).unwrap_or_default(),
-        types.and_then(KernelTypes::program_break).unwrap_or_default(),
-    )
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.

@@ -34,6 +34,13 @@ pub struct Recording {
     pub samples: Vec<Sample>,
 }
 
+impl Recording {
+    /// How long it is, in seconds; never 0, so that rates can be made with it.
+    pub fn seconds(&self) -> f64 {
+        self.about.duration_ns.max(1) as f64 / 1e9
+    }
+}
+
 /// A mapped ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Module {

@@ -11,8 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use flate2::CrcReader;
+use object::LittleEndian as LE;
+use object::read::elf::SectionHeader;
 
-use crate::target::elf::{self, BuildId, ElfFacts};
+use crate::target::elf::{self, BuildId, ElfFacts, Sections};
 use crate::target::filesystem::Root;
 
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
@@ -46,8 +48,14 @@ impl DebugLink {
     }
 }
 
+/// Finds the debug file of a program by what the program's file says. `roots` are searched in order.
+pub fn of(file: &File, path: &Path, build_id: Option<&BuildId>, roots: &[&Root]) -> Option<DebugFile> {
+    let link = section(file, ".gnu_debuglink").and_then(|section| DebugLink::parse(&section));
+    find(roots, path, build_id, link.as_ref())
+}
+
 /// Finds the debug file of the program at `path`. `roots` are searched in order: the target's, then tracer's own.
-pub fn find(roots: &[&Root], path: &Path, build_id: Option<&BuildId>, link: Option<&DebugLink>) -> Option<DebugFile> {
+fn find(roots: &[&Root], path: &Path, build_id: Option<&BuildId>, link: Option<&DebugLink>) -> Option<DebugFile> {
     let mut candidates = Vec::new();
     candidates.extend(build_id.map(by_build_id));
     if let Some(link) = link {
@@ -98,6 +106,14 @@ fn has_checksum(file: &File, checksum: u32) -> bool {
     }
     let mut reader = CrcReader::new(file.take(MAX_CHECKED));
     io::copy(&mut reader, &mut io::sink()).is_ok() && reader.crc().sum() == checksum
+}
+
+/// A small section's data.
+pub(super) fn section(file: &File, name: &str) -> Option<Vec<u8>> {
+    let data = elf::reader(file);
+    let section = Sections::read(&data)?.find(name)?;
+    let small = section.sh_size(LE) <= 1 << 13;
+    small.then(|| section.data(LE, &data).ok()).flatten().map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

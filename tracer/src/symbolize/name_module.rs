@@ -3,17 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use object::LittleEndian as LE;
-use object::read::elf::SectionHeader;
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Limits, confined, drop_privileges};
-use super::debug_file::{self, DebugFile, DebugLink};
+use super::debug_file::{self, DebugFile};
 use super::image::{Image, Supplementary};
 use super::lookup::{Answer, DebugInfo, Wanted, look_up};
 use super::unresolved::{Failure, Unresolved};
 use crate::target::Module;
-use crate::target::elf::{Sections, reader};
 use crate::target::filesystem::Root;
 use crate::target::module::Contents;
 
@@ -80,8 +77,7 @@ fn read(contents: &Contents, path: &Path, addresses: &[u64], roots: &[&Root], wa
 }
 
 pub(super) fn find_debug_file(contents: &Contents, path: &Path, roots: &[&Root]) -> Option<DebugFile> {
-    let link = section(&contents.file, ".gnu_debuglink").and_then(|section| DebugLink::parse(&section));
-    debug_file::find(roots, path, contents.facts.build_id.as_ref(), link.as_ref())
+    debug_file::of(&contents.file, path, contents.facts.build_id.as_ref(), roots)
 }
 
 fn supplementary(
@@ -89,13 +85,5 @@ fn supplementary(
     path: &Path,
     roots: &[&Root],
 ) -> Option<(DebugFile, crate::target::elf::BuildId)> {
-    debug_file::find_supplementary(roots, path, &section(file, ".gnu_debugaltlink")?)
-}
-
-/// A small section's data.
-fn section(file: &std::fs::File, name: &str) -> Option<Vec<u8>> {
-    let data = reader(file);
-    let section = Sections::read(&data)?.find(name)?;
-    let small = section.sh_size(LE) <= 1 << 13;
-    small.then(|| section.data(LE, &data).ok()).flatten().map(<[u8]>::to_vec)
+    debug_file::find_supplementary(roots, path, &debug_file::section(file, ".gnu_debugaltlink")?)
 }

@@ -1,5 +1,6 @@
 //! Spans to rows: runs the call frame instructions of every function.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gimli::{
@@ -8,10 +9,10 @@ use gimli::{
 };
 use rayon::prelude::*;
 
-use super::elf::Bytes;
+use super::elf::{Bytes, UnwindSection as UnwindBytes};
 use super::rule::Translator;
 use super::rules::{Rules, UNSUPPORTED};
-use super::spans::{Entries, Source, Span};
+use super::spans::{Entries, Source, Span, disjoint, filled};
 
 /// Rows of a module at most, before padding rows: 128 MiB of table, some 1 GB of text.
 const MAX_ROWS: usize = 32 << 20;
@@ -53,7 +54,26 @@ pub(super) struct Sections<'a> {
     pub(super) debug_frame_bases: BaseAddresses,
 }
 
-impl Sections<'_> {
+impl<'a> Sections<'a> {
+    /// Both sections of a file.
+    pub(super) fn new(eh_frame: &'a UnwindBytes<'_>, debug_frame: &'a UnwindBytes<'_>) -> Self {
+        Self {
+            eh_frame: eh_frame.as_eh_frame(),
+            eh_frame_bases: eh_frame.bases.clone(),
+            debug_frame: debug_frame.as_debug_frame(),
+            debug_frame_bases: debug_frame.bases.clone(),
+        }
+    }
+
+    /// Spans of both sections, sorted and disjoint, and the number of unreadable entries.
+    pub(super) fn spans(&self, base: u64, text: &[Range<u64>]) -> (Vec<Span>, u64) {
+        let mut entries = Entries::new(&self.eh_frame, &self.eh_frame_bases);
+        let (spans, unreadable) = entries.spans(Source::EhFrame, base, text);
+        let mut entries = Entries::new(&self.debug_frame, &self.debug_frame_bases);
+        let (debug_spans, debug_unreadable) = entries.spans(Source::DebugFrame, base, text);
+        (filled(disjoint(spans), &disjoint(debug_spans)), unreadable + debug_unreadable)
+    }
+
     /// Evaluates spans in parallel. `None` where they make more rows than a module may have.
     pub(super) fn evaluate(&self, base: u64, spans: &[Span]) -> Option<Vec<Chunk>> {
         let total = AtomicUsize::new(0);

@@ -13,6 +13,7 @@ mod builder;
 mod coverage;
 mod elf;
 mod evaluate;
+mod extents;
 mod gaps;
 pub mod measure;
 mod module;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use builder::{Built, ModuleIdentity, ModuleSource, TableBuilder};
 pub use coverage::Coverage;
+pub use extents::function_extents;
 pub use placement::{DirtyShard, Placements, TableMemoryError};
 pub use step::{Registers, Step, step};
 pub use table::{ModuleTable, Page};

@@ -12,7 +12,7 @@ use super::elf::Image;
 use super::evaluate::{Chunk, Sections};
 use super::gaps::{Gap, KnownCode, gaps, is_padding};
 use super::rules::{END, NO_INFO, Rules, UNSUPPORTED};
-use super::spans::{Entries, Source, Span, disjoint, filled};
+use super::spans::{Source, Span};
 use super::table::ModuleTable;
 use super::writer::PageWriter;
 
@@ -44,12 +44,7 @@ impl ModuleTable {
         let empty = super::elf::UnwindSection::empty();
         let eh_frame = image.eh_frame.as_ref().unwrap_or(&empty);
         let debug_frame = image.debug_frame.as_ref().filter(|_| !image.go).unwrap_or(&empty);
-        let sections = Sections {
-            eh_frame: eh_frame.as_eh_frame(),
-            eh_frame_bases: eh_frame.bases.clone(),
-            debug_frame: debug_frame.as_debug_frame(),
-            debug_frame_bases: debug_frame.bases.clone(),
-        };
+        let sections = Sections::new(eh_frame, debug_frame);
         let (mut spans, unreadable_entries) = sections.spans(base, &image.text);
         drop_musl_clone(&image, base, &mut spans);
         if spans.is_empty() {
@@ -85,17 +80,6 @@ impl ModuleTable {
         let coverage = Coverage { unreadable_entries, rows_without_rule: assembly.rows_without_rule, ..coverage };
         let rules = assembly.rules.into_vec();
         Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, coverage })
-    }
-}
-
-impl Sections<'_> {
-    /// Spans of both sections, sorted and disjoint, and the number of unreadable entries.
-    fn spans(&self, base: u64, text: &[Range<u64>]) -> (Vec<Span>, u64) {
-        let mut entries = Entries::new(&self.eh_frame, &self.eh_frame_bases);
-        let (spans, unreadable) = entries.spans(Source::EhFrame, base, text);
-        let mut entries = Entries::new(&self.debug_frame, &self.debug_frame_bases);
-        let (debug_spans, debug_unreadable) = entries.spans(Source::DebugFrame, base, text);
-        (filled(disjoint(spans), &disjoint(debug_spans)), unreadable + debug_unreadable)
     }
 }
 

@@ -57,7 +57,6 @@ fn rounds(recording: &RawRecording, program: &Path, truth: &[Truth]) -> Vec<Roun
             stack,
             process: sample.process,
             thread: sample.thread,
-            thread_name: String::new(),
             time_ns: sample.time_ns,
             size: sample.size,
             interval: sample.interval,

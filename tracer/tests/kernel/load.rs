@@ -14,17 +14,7 @@ const BUDGET: u64 = 50_000;
 
 /// Settings of programs that do nothing yet.
 pub fn settings() -> Settings {
-    Settings {
-        interval: 1 << 19,
-        max_frames: 128,
-        enabled: 0,
-        wakeup_bytes: 1 << 20,
-        follow_children: 0,
-        launched: 0,
-        padding: 0,
-        return_probes: Default::default(),
-        program_break: Default::default(),
-    }
+    Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, ..Settings::default() }
 }
 
 fn load(calibration: &[&'static str]) -> Programs {

@@ -2,6 +2,7 @@
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine. With `--nocapture` they show what they measured.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
+mod by_hand;
 mod children;
 mod comparison;
 mod coverage;

@@ -2,6 +2,7 @@
 
 pub mod program;
 pub mod random;
+pub mod simulation;
 
 use std::collections::HashMap;
 

@@ -108,6 +108,7 @@ fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<Exit
     command.args(["--pid", &pid.to_string(), "--duration"]);
     command.arg(humantime::format_duration(options.duration).to_string().replace(' ', ""));
     command.arg("-o").arg(&options.out).arg("--force");
+    command.arg("--regions").arg(workspace::root()?.join("target-server/regions.toml"));
 
     let interrupted = Arc::new(AtomicBool::new(false));
     let handler = flag::register(SIGINT, Arc::clone(&interrupted)).context("cannot handle Ctrl-C")?;

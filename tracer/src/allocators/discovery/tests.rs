@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use tracer_ebpf::abi::allocation::SizeFrom;
 
 use super::*;
 use crate::allocators::assembled::{Built, build, installed};
@@ -230,7 +231,14 @@ fn a_stripped_static_program_has_none_until_its_debug_file_is_there() {
     let error = plan(&[&stripped]).expect_err("nothing has a name");
     assert_eq!((error.modules, error.stripped.as_slice()), (1, ["built".to_owned()].as_slice()));
     let text = error.to_string();
-    for part in ["built is stripped", "glibc", "jemalloc", "install its separate debug file"] {
+    for part in [
+        "built is stripped",
+        "glibc",
+        "jemalloc",
+        "`--symbol my_alloc`",
+        "`--offset built+0x4011d6`",
+        "install the program's separate debug file",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 

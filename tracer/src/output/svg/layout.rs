@@ -1,6 +1,6 @@
 //! Where each frame of the picture lies, and the folded lines that make inferno put it there.
 
-use crate::profile::{Frame, Profile};
+use crate::profile::{Frame, Names, Tree};
 
 /// Share of the picture that a frame must have to be drawn: a tenth of a pixel.
 const MIN_SHARE: f64 = 1e-4;
@@ -37,9 +37,9 @@ pub struct Drawn {
 }
 
 impl Layout {
-    /// Lays out a profile.
-    pub fn new(profile: &Profile) -> Self {
-        let nodes = &profile.tree.nodes;
+    /// Lays out a call tree by its nodes' own bytes.
+    pub fn new(tree: &Tree, names: &Names) -> Self {
+        let nodes = &tree.nodes;
         let total: f64 = nodes.iter().map(|node| node.own_bytes).sum();
         let scale = if total > MAX_WIDTH { MAX_WIDTH / total } else { 1.0 };
         // A node begins where its own bytes do, and ends where the last of its callees does. Rounding positions, not
@@ -59,16 +59,16 @@ impl Layout {
         let width = bounds.first().map_or(0, |root| root.1);
         let mut min_width = (width as f64 * MIN_SHARE).max(1.0);
         loop {
-            let layout = Self::with_min_width(profile, &bounds, width, min_width);
-            if layout.text_size(profile) <= MAX_TEXT {
+            let layout = Self::with_min_width(tree, &bounds, width, min_width);
+            if layout.text_size(tree, names) <= MAX_TEXT {
                 return layout;
             }
             min_width *= 2.0;
         }
     }
 
-    fn with_min_width(profile: &Profile, bounds: &[(u64, u64)], width: u64, min_width: f64) -> Self {
-        let nodes = &profile.tree.nodes;
+    fn with_min_width(tree: &Tree, bounds: &[(u64, u64)], width: u64, min_width: f64) -> Self {
+        let nodes = &tree.nodes;
         // The node itself, or its nearest ancestor that is drawn.
         let mut drawn_at = vec![0u32; nodes.len()];
         let mut drawn: Vec<(u64, u32, Drawn)> = Vec::new();
@@ -104,8 +104,8 @@ impl Layout {
 
     /// The name by which inferno knows a frame, and which it draws. Lines part frames by `;` and end with a number
     /// behind a blank, so names have neither.
-    pub fn key(&self, profile: &Profile, frame: Frame) -> String {
-        let name = profile.names.folded(frame);
+    pub fn key(&self, names: &Names, frame: Frame) -> String {
+        let name = names.folded(frame);
         let mut key: String = name.chars().take(MAX_KEY).map(|c| if c == ' ' { '\u{a0}' } else { c }).collect();
         if name.chars().nth(MAX_KEY).is_some() {
             key += &format!("…{:x}{}", frame.name(), if frame.inlined() { "_[i]" } else { "" });
@@ -114,14 +114,14 @@ impl Layout {
     }
 
     /// The folded lines, from left to right.
-    pub fn lines(&self, profile: &Profile) -> Vec<String> {
-        let nodes = &profile.tree.nodes;
+    pub fn lines(&self, tree: &Tree, names: &Names) -> Vec<String> {
+        let nodes = &tree.nodes;
         let mut path = Vec::new();
         let lines = self.parts.iter().map(|&(node, width)| {
             path.clear();
             let mut node = &nodes[node as usize];
             while let Some(frame) = node.frame {
-                path.push(self.key(profile, frame));
+                path.push(self.key(names, frame));
                 node = &nodes[node.parent as usize];
             }
             if path.is_empty() {
@@ -134,10 +134,10 @@ impl Layout {
     }
 
     /// An upper bound of the size of lines and tooltips.
-    fn text_size(&self, profile: &Profile) -> u64 {
-        let nodes = &profile.tree.nodes;
+    fn text_size(&self, tree: &Tree, names: &Names) -> u64 {
+        let nodes = &tree.nodes;
         let lines = self.parts.iter().map(|&(node, _)| (u64::from(nodes[node as usize].depth) + 1) * MAX_KEY as u64);
         let frames = self.drawn.iter().filter_map(|drawn| nodes[drawn.node? as usize].frame);
-        lines.sum::<u64>() + frames.map(|frame| profile.names.text(frame.name()).len() as u64 + 500).sum::<u64>()
+        lines.sum::<u64>() + frames.map(|frame| names.text(frame.name()).len() as u64 + 500).sum::<u64>()
     }
 }

@@ -1,11 +1,14 @@
 //! The flame graph: an SVG with a search, a zoom, and the error of every frame in its tooltip.
 //!
 //! inferno draws it. inferno builds its own tree from folded lines and knows one number for each frame, so tracer
-//! prepares the lines such that inferno's tree is tracer's (`layout`), and puts its own tooltips in the
-//! places of inferno's while the picture is being written (`tooltips`).
+//! prepares the lines such that inferno's tree is tracer's (`layout`), and puts its own tooltips and colours in the
+//! places of inferno's while the picture is being written (`tooltips`); a legend goes below it (`legend`).
 
+mod colors;
+mod frames;
 pub(super) mod heading;
 mod layout;
+mod legend;
 mod tooltips;
 
 use std::io::{self, BufWriter, Write};
@@ -13,11 +16,14 @@ use std::io::{self, BufWriter, Write};
 use inferno::flamegraph::color::{BasicPalette, Color, Palette, PaletteMap};
 use inferno::flamegraph::{self, TextTruncateDirection};
 
-use crate::profile::Profile;
+use super::quantity::percent;
 use crate::profile::name::{NameKind, printable};
+use crate::profile::regions::{RegionRow, Regions};
+use crate::profile::{Names, Profile, Tree};
 use crate::recording::{Recording, about::Source};
-use layout::Layout;
-use tooltips::Tooltips;
+use layout::{Drawn, Layout};
+use legend::{Entry, Legend};
+use tooltips::{Look, Tooltips};
 
 /// Frames that are no functions.
 const GREY: Color = Color { r: 190, g: 190, b: 190 };
@@ -37,37 +43,95 @@ impl Default for Options {
 
 /// Draws the flame graph of a recording. Frames narrower than 0.01 % of the picture are not drawn, their callers are.
 pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &mut dyn Write) -> io::Result<()> {
-    let layout = Layout::new(profile);
+    let layout = Layout::new(&profile.tree, &profile.names);
     if layout.width == 0 {
         return write_empty(recording, out);
     }
-    let mut palette = PaletteMap::default();
-    for name in 0..profile.names.len() as u32 {
-        if profile.names.kind(name) != NameKind::Function {
-            palette.insert(layout.key(profile, crate::profile::Frame::new(name, false)), GREY);
+    let picture = Picture {
+        title: heading::title(recording),
+        subtitle: heading::subtitle(recording, profile),
+        source: profile.source,
+        tree: &profile.tree,
+        names: &profile.names,
+        layout: &layout,
+        look: &|drawn| frames::look(profile, &layout, drawn),
+        legend: profile
+            .regions
+            .as_ref()
+            .map(|regions| (regions_title(profile.source), region_entries(profile, regions))),
+    };
+    picture.draw(options, out)
+}
+
+fn regions_title(source: Source) -> &'static str {
+    match source {
+        Source::Cpu => "Regions: CPU time with its 95 % interval, share of all. Frames of several regions are white.",
+        _ => "Regions: bytes with their 95 % interval, share of all. Frames of several regions are white.",
+    }
+}
+
+fn region_entries(profile: &Profile, regions: &Regions) -> Vec<Entry> {
+    let entry = |row: &RegionRow| {
+        let bytes = profile.source.amount_within(row.total.bytes.value, profile.bytes_interval(&row.total));
+        let text = format!("{}: {bytes}, {}", regions.name(row.region), percent(profile.share(&row.total)));
+        Entry { color: colors::of_region(row.region, regions), text }
+    };
+    regions.rows.iter().map(entry).collect()
+}
+
+/// A flame graph: what is drawn, and what it says.
+struct Picture<'a> {
+    title: String,
+    subtitle: String,
+    source: Source,
+    tree: &'a Tree,
+    names: &'a Names,
+    layout: &'a Layout,
+    look: &'a dyn Fn(Drawn) -> Look,
+    /// Title and entries.
+    legend: Option<(&'a str, Vec<Entry>)>,
+}
+
+impl Picture<'_> {
+    fn draw(self, options: Options, out: &mut dyn Write) -> io::Result<()> {
+        let Self { title, subtitle, source, tree, names, layout, look, legend } = self;
+        let mut palette = PaletteMap::default();
+        for name in 0..names.len() as u32 {
+            if names.kind(name) != NameKind::Function {
+                palette.insert(layout.key(names, crate::profile::Frame::new(name, false)), GREY);
+            }
+        }
+        let mut drawing = flamegraph::Options::default();
+        // As other tools colour them: memory green, time red.
+        let palette_of = if source == Source::Cpu { BasicPalette::Hot } else { BasicPalette::Mem };
+        drawing.colors = Palette::Basic(palette_of);
+        drawing.deterministic = true;
+        drawing.palette_map = Some(&mut palette);
+        drawing.title = title;
+        drawing.subtitle = Some(subtitle);
+        drawing.count_name = source.unit().into();
+        drawing.text_truncate_direction = TextTruncateDirection::Right;
+        drawing.min_width = 0.0;
+        drawing.no_javascript = !options.script;
+        drawing.pretty_xml = !options.script;
+        // The order of lines is tracer's, not that of the bytes in them; inferno takes lines unsorted in one mode only,
+        // and from the last to the first.
+        drawing.flame_chart = true;
+        let lines = layout.lines(tree, names);
+        let mut drawn = |out: &mut dyn Write| {
+            let mut out = BufWriter::with_capacity(64 << 10, Tooltips::new(out, layout, look));
+            flamegraph::from_lines(&mut drawing, lines.iter().rev().map(String::as_str), &mut out)?;
+            out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+        };
+        match &legend {
+            None => drawn(out),
+            Some((title, entries)) => {
+                let mut legend = Legend::new(out, title, entries);
+                drawn(&mut legend)?;
+                legend.finish()
+            }
         }
     }
-    let mut drawing = flamegraph::Options::default();
-    // As other tools colour them: memory green, time red.
-    let palette_of = if profile.source == Source::Cpu { BasicPalette::Hot } else { BasicPalette::Mem };
-    drawing.colors = Palette::Basic(palette_of);
-    drawing.deterministic = true;
-    drawing.palette_map = Some(&mut palette);
-    drawing.title = heading::title(recording);
-    drawing.subtitle = Some(heading::subtitle(recording, profile));
-    drawing.count_name = profile.source.unit().into();
-    drawing.text_truncate_direction = TextTruncateDirection::Right;
-    drawing.min_width = 0.0;
-    drawing.no_javascript = !options.script;
-    drawing.pretty_xml = !options.script;
-    // The order of lines is tracer's, not that of the bytes in them; inferno takes lines unsorted in one mode only, and
-    // from the last to the first.
-    drawing.flame_chart = true;
-    let lines = layout.lines(profile);
-    let tooltips = Tooltips::new(out, profile, &layout);
-    let mut out = BufWriter::with_capacity(64 << 10, tooltips);
-    flamegraph::from_lines(&mut drawing, lines.iter().rev().map(String::as_str), &mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
 }
 
 /// A picture of nothing: what inferno makes of no lines is an error.

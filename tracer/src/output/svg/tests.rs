@@ -172,3 +172,63 @@ fn headings_say_what_is_exact_and_what_was_lost() {
     assert!(svg.contains("3 samples lost"));
     assert!(svg.contains("all (") && svg.contains("exact, 100 %"));
 }
+
+fn drawn_in_regions(recording: &Recording, rules: &[&str], script: bool) -> String {
+    let mut parsed = crate::profile::Rules::default();
+    for rule in rules {
+        parsed.add_option(rule).unwrap();
+    }
+    let mut out = Vec::new();
+    write(
+        recording,
+        &Profile::with_options(recording, &crate::profile::Options { rules: parsed.clone(), ..Default::default() }),
+        Options { script },
+        &mut out,
+    )
+    .unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn frames_have_the_colour_of_their_region_and_the_legend_explains_it() {
+    let recording = with_stacks([("main > a::f > malloc".into(), 3000), ("main > b::f > malloc".into(), 1000)]);
+    let svg = drawn_in_regions(&recording, &["<first>=^a::"], false);
+    let color_of = |name: &str| {
+        let frame = svg.split("<title>").find(|piece| piece.starts_with(name)).unwrap();
+        let (_, color) = frame.split_once("fill=\"rgb(").unwrap();
+        let (color, _) = color.split_once(')').unwrap();
+        color.split(',').map(|part| part.parse::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    let near =
+        |color: Vec<f64>, expected: [f64; 3]| color.iter().zip(expected).all(|(a, b)| *a <= b && *a > 0.9 * b - 1.0);
+    assert!(near(color_of("a::f"), [128.0, 177.0, 211.0]), "{svg}");
+    assert!(near(color_of("b::f"), [217.0; 3]) && near(color_of("main"), [244.0, 244.0, 238.0]), "{svg}");
+    assert!(
+        svg.contains("1 objects, region &lt;first&gt;)") || svg.contains("objects, region &lt;first&gt;)"),
+        "{svg}"
+    );
+    let legend = svg.split_once("id=\"frames\"").unwrap().1;
+    assert!(legend.contains(">&lt;first&gt;: 2.93 KiB, 75.0 %<"), "{svg}");
+    assert!(legend.contains(">other: 1,000 B, 25.0 %<"), "{svg}");
+    // Two lines more than the title's, and room below.
+    let plain = drawn(&recording);
+    let height = |svg: &str| svg.split(" height=\"").nth(1).unwrap().split('"').next().unwrap().parse::<u32>().unwrap();
+    assert_eq!(height(&svg), height(&plain) + 3 * 18);
+    assert!(svg.contains(&format!("viewBox=\"0 0 1200 {}\"", height(&svg))));
+}
+
+/// The parts of a picture come in pieces of any size.
+#[test]
+fn a_large_picture_in_regions_is_whole() {
+    let recording = random::recording(&mut Random::new(3), 1500, 20);
+    let rules: Vec<String> = (0..30).map(|i| format!("region {i}=module_{i}::")).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    for script in [false, true] {
+        let svg = drawn_in_regions(&recording, &rules, script);
+        let plain = drawn(&recording);
+        assert_eq!(svg.matches("<title>").count(), plain.matches("<title>").count());
+        assert_eq!(svg.matches(" fill=\"rgb(").count(), plain.matches(" fill=\"rgb(").count() + 31);
+        assert!(svg.ends_with("</svg>"));
+        assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
+    }
+}

@@ -1,64 +1,111 @@
-//! Puts tracer's tooltips into the picture as inferno writes it.
+//! Puts tracer's tooltips and colours into the picture as inferno writes it.
 //!
-//! inferno can be told a tooltip for each function name, but not for each frame. It writes frames in a fixed order: as
+//! inferno can be told a tooltip and a colour for each function name, but not for each frame. It writes frames in a fixed order: as
 //! they end, from left to right, and callers before callees. That is the order of `Layout::drawn`; and since
 //! inferno's own tooltip says how wide the frame is, each is checked before it is replaced. Should inferno ever change
 //! its order, there will be no picture rather than a wrong one.
 
 use std::io::{self, Write};
 
-use super::layout::Layout;
-use crate::output::quantity::{count, objects_within, percent};
-use crate::profile::name::NameKind;
-use crate::profile::{Node, Profile};
-use crate::recording::about::Source;
+use inferno::flamegraph::color::Color;
+
+use super::layout::{Drawn, Layout};
 
 const OPEN: &[u8] = b"<title>";
 const CLOSE: &[u8] = b"</title>";
+const FILL: &[u8] = b" fill=\"";
+const QUOTE: &[u8] = b"\"";
 
-/// A writer that replaces what stands between `<title>` and `</title>`.
+/// What a frame shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Its tooltip. The script takes all before the last bracket for the name; what is in that must not contain another.
+    pub tooltip: String,
+    /// Its colour; `None` leaves it to inferno.
+    pub color: Option<Color>,
+}
+
+/// A writer that replaces what stands between `<title>` and `</title>`, and the first colour behind it.
 pub struct Tooltips<'a> {
     out: &'a mut dyn Write,
-    profile: &'a Profile,
     layout: &'a Layout,
+    look: &'a dyn Fn(Drawn) -> Look,
     /// Tooltips replaced.
     replaced: usize,
-    /// What could not be written yet: the beginning of a tag, or of a tooltip.
+    /// What could not be written yet: the beginning of a tag, or of what is replaced.
     pending: Vec<u8>,
-    inside: bool,
+    inside: Inside,
+    color: Option<Color>,
+}
+
+/// What the writer is in, and so what ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    Nothing,
+    Title,
+    /// Behind a title, before the colour.
+    Frame,
+    Color,
+}
+
+impl Inside {
+    fn end(self) -> &'static [u8] {
+        match self {
+            Self::Nothing => OPEN,
+            Self::Title => CLOSE,
+            Self::Frame => FILL,
+            Self::Color => QUOTE,
+        }
+    }
+
+    /// Whether what lies before the end is replaced.
+    fn replaced(self) -> bool {
+        matches!(self, Self::Title | Self::Color)
+    }
 }
 
 impl<'a> Tooltips<'a> {
-    /// Writes to `out`.
-    pub fn new(out: &'a mut dyn Write, profile: &'a Profile, layout: &'a Layout) -> Self {
-        Self { out, profile, layout, replaced: 0, pending: Vec::new(), inside: false }
+    /// Writes to `out`, with what `look` says of each frame that is drawn.
+    pub fn new(out: &'a mut dyn Write, layout: &'a Layout, look: &'a dyn Fn(Drawn) -> Look) -> Self {
+        Self { out, layout, look, replaced: 0, pending: Vec::new(), inside: Inside::Nothing, color: None }
     }
 
     /// Writes what is left.
     pub fn finish(self) -> io::Result<()> {
-        if self.inside || self.replaced != self.layout.drawn.len() {
+        if self.inside != Inside::Nothing || self.replaced != self.layout.drawn.len() {
             return Err(unexpected(&format!("{} frames for {}", self.replaced, self.layout.drawn.len())));
         }
         self.out.write_all(&self.pending)?;
         self.out.flush()
     }
 
-    fn replace(&mut self, original: &[u8]) -> io::Result<()> {
+    /// Writes what stands in the place of `original`; what comes next.
+    fn replace(&mut self, original: &[u8]) -> io::Result<Inside> {
+        match self.inside {
+            Inside::Nothing => Ok(Inside::Title),
+            Inside::Title => {
+                self.tooltip(original)?;
+                Ok(if self.color.is_some() { Inside::Frame } else { Inside::Nothing })
+            }
+            Inside::Frame => Ok(Inside::Color),
+            Inside::Color => {
+                let Color { r, g, b } = self.color.take().ok_or_else(|| unexpected("a colour for nothing"))?;
+                write!(self.out, "rgb({r},{g},{b})")?;
+                Ok(Inside::Nothing)
+            }
+        }
+    }
+
+    fn tooltip(&mut self, original: &[u8]) -> io::Result<()> {
         let drawn = self.layout.drawn.get(self.replaced).copied();
         let drawn = drawn.ok_or_else(|| unexpected("more frames than there are nodes"))?;
         if width_of(original) != Some(drawn.width) {
             return Err(unexpected(&String::from_utf8_lossy(original)));
         }
-        let text = match drawn.node.and_then(|node| self.profile.tree.nodes.get(node as usize)) {
-            Some(node) => tooltip(self.profile, node),
-            None => {
-                let share = drawn.width as f64 / self.layout.width as f64;
-                let bytes = self.profile.source.amount(share * self.profile.total().bytes.value);
-                format!("[other] ({bytes}, {}, stacks too narrow to be drawn)", percent(share))
-            }
-        };
+        let look = (self.look)(drawn);
         self.replaced += 1;
-        self.out.write_all(escaped(&text).as_bytes())
+        self.color = look.color;
+        self.out.write_all(escaped(&look.tooltip).as_bytes())
     }
 }
 
@@ -67,22 +114,20 @@ impl Write for Tooltips<'_> {
         self.pending.extend_from_slice(data);
         let pending = std::mem::take(&mut self.pending);
         let mut rest = &pending[..];
-        loop {
-            let tag = if self.inside { CLOSE } else { OPEN };
-            let Some(at) = find(rest, tag) else { break };
+        while let Some(at) = find(rest, self.inside.end()) {
             let (before, after) = rest.split_at(at);
-            if self.inside {
-                self.replace(before)?;
-            } else {
+            let end = self.inside.end();
+            if !self.inside.replaced() {
                 self.out.write_all(before)?;
             }
-            self.out.write_all(tag)?;
-            self.inside = !self.inside;
-            rest = &after[tag.len()..];
+            let next = self.replace(before)?;
+            self.out.write_all(end)?;
+            self.inside = next;
+            rest = &after[end.len()..];
         }
-        if !self.inside {
+        if !self.inside.replaced() {
             // All but what may be the beginning of a tag.
-            let (certain, maybe) = rest.split_at(rest.len().saturating_sub(OPEN.len() - 1));
+            let (certain, maybe) = rest.split_at(rest.len().saturating_sub(self.inside.end().len() - 1));
             self.out.write_all(certain)?;
             rest = maybe;
         }
@@ -100,9 +145,10 @@ fn unexpected(what: &str) -> io::Error {
 }
 
 fn find(text: &[u8], tag: &[u8]) -> Option<usize> {
+    let first = *tag.first()?;
     let mut from = 0;
     loop {
-        from += text.get(from..)?.iter().position(|byte| *byte == b'<')?;
+        from += text.get(from..)?.iter().position(|byte| *byte == first)?;
         if text[from..].starts_with(tag) {
             return Some(from);
         }
@@ -115,40 +161,6 @@ fn width_of(tooltip: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(tooltip).ok()?;
     let (number, _) = text.rsplit_once(" (")?.1.split_once(' ')?;
     number.replace(',', "").parse().ok()
-}
-
-/// `name (12.3 ± 0.8 MiB, 10.2 %, 384 samples, 5,012 ± 301 objects)`. The script takes all before the last bracket for
-/// the name; what is in it must not contain another.
-fn tooltip(profile: &Profile, node: &Node) -> String {
-    let total = &node.total;
-    let share = percent(profile.share(total));
-    let kind = node.frame.map(|frame| profile.names.kind(frame.name()));
-    let source = profile.source;
-    let (exact_bytes, exact_objects) = (source.amount(total.bytes.value), count(total.objects.value.round() as u64));
-    let samples = match total.samples {
-        1 => "1 sample".into(),
-        n => format!("{} samples", count(n)),
-    };
-    match (node.frame, kind) {
-        (None, _) if profile.exact().is_some() => {
-            format!("all ({exact_bytes} exact, 100 %, {samples}, {exact_objects} {} exact)", source.objects())
-        }
-        (Some(frame), Some(NameKind::Unattributed)) => {
-            let name = profile.names.text(frame.name());
-            format!("{name} ({exact_bytes} exact, {share}, no samples, {exact_objects} {} exact)", source.objects())
-        }
-        (frame, _) => {
-            let name = frame.map_or("all", |frame| profile.names.text(frame.name()));
-            let inlined = if frame.is_some_and(|frame| frame.inlined()) { " [inlined]" } else { "" };
-            let bytes = source.amount_within(total.bytes.value, profile.bytes_interval(total));
-            if source == Source::Cpu {
-                // A sample is a tick.
-                return format!("{name}{inlined} ({bytes}, {share}, {samples})");
-            }
-            let objects = objects_within(total.objects.value, profile.objects_interval(total));
-            format!("{name}{inlined} ({bytes}, {share}, {samples}, {objects} {})", source.objects())
-        }
-    }
 }
 
 /// Text as XML has it.

@@ -72,10 +72,7 @@ impl Probes {
             max_frames: 128,
             enabled: 1,
             wakeup_bytes: u64::from(RING_BYTES),
-            follow_children: 0,
-            launched: 0,
-            padding: 0,
-            return_probes: Default::default(),
+            ..Settings::default()
         };
         let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES }, &CALIBRATION)?;
         if let Some(refused) = programs.multi_refused() {

@@ -1,6 +1,8 @@
 //! Libraries of Debian 12, with what was verified of them: the places by disassembly, and that each call is counted once
 //! by probing them in a program that calls every function a known number of times.
 
+use tracer_ebpf::abi::allocation::SizeFrom;
+
 use super::*;
 
 fn plan_of(libraries: &[(&str, &str)]) -> Option<Plan> {
