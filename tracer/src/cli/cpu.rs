@@ -1,11 +1,13 @@
 //! `tracer cpu`: record where processes spend CPU time. Recording and writing are those of `tracer record`.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use anyhow::bail;
 use clap::ArgGroup;
 
 use super::{
     record::{Settings, destinations, duration, ring_bytes, table_bytes},
+    recorded,
     scope::Scope,
     show,
 };
@@ -46,6 +48,10 @@ pub struct Args {
     /// tracer-cpu-PID.svg, and the recording beside it
     #[arg(short, long, value_name = "FILE", value_parser = super::destination())]
     output: Vec<Destination>,
+    /// A recording of the same program's allocations: the summary shows CPU time and allocation side by side, and how much of
+    /// the time goes to the allocator
+    #[arg(long, value_name = "RECORDING", conflicts_with = "quiet")]
+    with: Option<PathBuf>,
     #[command(flatten)]
     show: show::Args,
     /// Replace files that exist
@@ -72,7 +78,7 @@ impl Args {
     /// Gives the arguments their meaning.
     ///
     /// # Errors
-    /// An output that cannot be, or wrong rules of regions.
+    /// An output that cannot be, a recording that cannot be read, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let Self { pid, comm, output, .. } = self;
         let scope = comm.map_or(Scope::Processes(pid), Scope::Named);
@@ -87,8 +93,13 @@ impl Args {
             ring_bytes: self.ring_buffer,
             table_bytes: self.unwind_memory,
         };
-        let Self { force, quiet, verbose, show, .. } = self;
+        let Self { with, force, quiet, verbose, show, .. } = self;
         let (functions, show) = (Wanted::default(), show.resolve()?);
-        Ok(Settings { scope, functions, request, outputs, show, force, quiet, verbose })
+        // Now, and not when the time has been recorded.
+        let beside = with.as_deref().map(recorded::read).transpose()?;
+        if let (Some(path), Some(false)) = (&with, beside.as_ref().map(|beside| beside.about.source.is_allocations())) {
+            bail!("{} is no recording of allocations: make one with `tracer record`", path.display());
+        }
+        Ok(Settings { scope, functions, request, outputs, show, beside, force, quiet, verbose })
     }
 }

@@ -151,6 +151,11 @@ impl Calibration {
         self.kept
     }
 
+    /// What one event more would add to bytes: a sample of the smallest blocks, or a tick.
+    pub fn unit(&self) -> f64 {
+        self.unit
+    }
+
     /// 95 % interval of a group's bytes.
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         match self.exact {

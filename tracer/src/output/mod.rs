@@ -4,6 +4,7 @@
 mod amount;
 pub mod destination;
 pub mod folded;
+pub mod join;
 pub mod json;
 pub mod quantity;
 mod regions;

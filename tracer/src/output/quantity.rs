@@ -74,6 +74,13 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// A share in percent with its 95 % interval: `10.2 ± 1.1 %`, `0.30 [0.06 to 0.88] %` where it is skewed.
+pub fn share_within(share: f64, interval: Interval) -> String {
+    // A scale above 1 has digits behind the point.
+    const PERCENT: &[Unit] = &[(" %", 1.0 + f64::EPSILON)];
+    within(PERCENT, 100.0 * share, interval.per(0.01))
+}
+
 /// A length of time: `10.0 s`, `2 min 5 s`.
 pub fn duration(nanoseconds: u64) -> String {
     let seconds = nanoseconds as f64 / 1e9;
@@ -144,6 +151,11 @@ mod tests {
         assert_eq!(
             [0.0, 1e-9, 0.0123, 0.5, 0.99999, 1.0].map(percent),
             ["0.00 %", "<0.01 %", "1.23 %", "50.0 %", "99.9 %", "100 %"]
+        );
+        let interval = |low, high| Interval { low, high };
+        assert_eq!(
+            [share_within(0.1023, interval(0.09, 0.114)), share_within(0.003, interval(0.0006, 0.0088))],
+            ["10.2 ± 1.3 %", "0.30 [0.06 to 0.88] %"]
         );
         assert_eq!([duration(9_960_000_000), duration(125_000_000_000)], ["10.0 s", "2 min 5 s"]);
     }

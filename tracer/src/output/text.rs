@@ -12,6 +12,8 @@ use crate::recording::about::{Ended, Process, Source};
 
 /// Lines of a table.
 const ROWS: usize = 15;
+/// Functions with this share of the CPU time are those that run all else, such as `main`.
+const EVERYWHERE: f64 = 0.98;
 /// Characters of a function's name in a table.
 const NAME: usize = 90;
 
@@ -29,7 +31,10 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
         table(profile.source.sites(), "site", profile, &profile.sites, out)?;
     }
     if profile.source == Source::Cpu && !profile.functions.is_empty() {
-        table("CPU time of functions, with everything they call", "function", profile, &profile.functions, out)?;
+        // Those that are in nearly every stack say nothing.
+        let rows: Vec<Row> =
+            profile.functions.iter().filter(|row| profile.share(&row.total) < EVERYWHERE).copied().collect();
+        table("CPU time of functions, with everything they call", "function", profile, &rows, out)?;
     }
     next(recording, files, out)
 }
@@ -160,10 +165,13 @@ fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn
             bytes(total.bytes.value / total.objects.value.max(1.0)),
         )?;
     }
-    // Functions with all that they call overlap: what is left of them adds up to nothing.
-    if rows.len() > shown && !std::ptr::eq(rows, &profile.functions[..]) {
-        let left: f64 = rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum();
-        writeln!(out, "{:>8}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
+    if rows.len() > shown {
+        // Functions with all that they call overlap: what is left of them adds up to nothing.
+        let left = match what {
+            "function" => String::new(),
+            _ => percent(rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum()),
+        };
+        writeln!(out, "{left:>8}  in {} more", count((rows.len() - shown) as u64))?;
     }
     Ok(())
 }

@@ -2,15 +2,17 @@
 //!
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
+pub mod join;
 pub mod name;
 pub mod paths;
 pub mod plumbing;
 pub mod regions;
+pub mod sites;
 pub mod split;
 pub mod tables;
 pub mod tree;
 
-use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure};
+use crate::estimate::{Calibration, Estimate, Exact, Interval, Measure, compare, interval};
 use crate::recording::{Recording, about::Source};
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
@@ -105,6 +107,20 @@ impl Profile {
     /// 95 % interval of a group's bytes.
     pub fn bytes_interval(&self, group: &Measure) -> Interval {
         self.calibration.bytes_interval(group)
+    }
+
+    /// 95 % interval of a group's share. Where the whole is an estimate too, that of the linearised ratio (see [`compare::share`]).
+    pub fn share_interval(&self, group: &Measure) -> Interval {
+        let whole = self.total().bytes;
+        if whole.value <= 0.0 {
+            return Interval::default();
+        }
+        if self.exact().is_some() {
+            return self.bytes_interval(group).per(whole.value);
+        }
+        let variance = compare::share(group.bytes, whole).variance * whole.value * whole.value;
+        let unit = self.calibration.unit();
+        interval::of_part(Estimate { variance, ..group.bytes }, unit, whole.value, unit).per(whole.value)
     }
 
     /// 95 % interval of a group's objects, see [`Calibration::objects_interval`].

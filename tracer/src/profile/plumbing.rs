@@ -82,6 +82,80 @@ const C_PREFIXES: &[&str] = &[
     "__rg_",
 ];
 
+/// Functions of allocators, beside the [`C`] and [`C_PREFIXES`] that are theirs: those that release, and inner ones.
+const ALLOCATOR: &[&str] = &[
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "memalign",
+    "aligned_alloc",
+    "posix_memalign",
+    "valloc",
+    "pvalloc",
+    "free",
+    "cfree",
+    "malloc_trim",
+    "malloc_consolidate",
+    "malloc_usable_size",
+    "unlink_chunk",
+    "systrim",
+    "alloc_perturb",
+    "free_perturb",
+    "arena_get2",
+    "heap_trim",
+    "munmap_chunk",
+    "runtime.mallocgc",
+];
+
+/// Beginnings of such names.
+const ALLOCATOR_PREFIXES: &[&str] = &[
+    "__libc_malloc",
+    "__libc_calloc",
+    "__libc_realloc",
+    "__libc_memalign",
+    "__libc_free",
+    "__GI___libc_malloc",
+    "__GI___libc_calloc",
+    "__GI___libc_realloc",
+    "__GI___libc_free",
+    "_int_malloc",
+    "_int_free",
+    "_int_realloc",
+    "_int_memalign",
+    "_mid_memalign",
+    "ptmalloc_",
+    "sysmalloc",
+    "tcache_",
+    "je_",
+    "_rjem_",
+    "tc_",
+    "mi_",
+    "_mi_",
+    "tcmalloc::",
+    "operator new",
+    "operator delete",
+    "__rust_alloc",
+    "__rust_dealloc",
+    "__rust_realloc",
+    "__rustc::__rust_alloc",
+    "__rustc::__rust_dealloc",
+    "__rustc::__rust_realloc",
+    "__rdl_",
+    "__rg_",
+    "_PyMem_",
+    "PyMem_",
+    "_PyObject_Malloc",
+    "_PyObject_Free",
+    "PyObject_Malloc",
+    "PyObject_Calloc",
+    "PyObject_Realloc",
+    "PyObject_Free",
+];
+
+/// Parts of the names of files that hold an allocator and nothing else.
+const ALLOCATOR_MODULES: &[&str] = &["libjemalloc", "libmimalloc", "libtcmalloc"];
+
 /// Namespaces of Rust and C++.
 const NAMESPACES: &[&str] = &["alloc", "core", "std", "hashbrown", "__gnu_cxx", "tcmalloc", "__rustc"];
 
@@ -100,6 +174,20 @@ pub fn is_plumbing(name: &str) -> bool {
     }
     let root = namespace(name);
     NAMESPACES.contains(&root)
+}
+
+/// Whether a function is an allocator's: time below it is spent for whoever calls it.
+pub fn is_allocator(name: &str) -> bool {
+    let plain = name.split(['@', '.']).next().unwrap_or(name);
+    ALLOCATOR.contains(&plain)
+        || ALLOCATOR.contains(&name)
+        || ALLOCATOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether everything in the module at a path is an allocator's.
+pub fn is_allocator_module(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    ALLOCATOR_MODULES.iter().any(|name| file.starts_with(name))
 }
 
 /// The outermost namespace of a qualified name, of a Rust impl's self type (`<alloc::vec::Vec<T> as Clone>::clone`), or
@@ -166,6 +254,26 @@ mod tests {
         ] {
             assert!(is_plumbing(name), "{name}");
         }
+    }
+
+    #[test]
+    fn allocators_are_told_from_those_who_call_them() {
+        for name in [
+            "malloc",
+            "cfree@GLIBC_2.2.5",
+            "_int_free",
+            "operator delete(void*, unsigned long)",
+            "__rustc::__rust_dealloc",
+            "runtime.mallocgc",
+            "sysmalloc.part.0",
+        ] {
+            assert!(is_allocator(name), "{name}");
+        }
+        for name in ["freeze", "alloc::vec::Vec<T>::push", "strdup", "main", "runtime.mallocgcX", ""] {
+            assert!(!is_allocator(name), "{name}");
+        }
+        assert!(is_allocator_module("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"));
+        assert!(!is_allocator_module("/usr/lib/libjemalloc/libc.so.6"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::name::{NameIndex, NameKind, Names};
 use super::paths::Paths;
-use super::plumbing::is_plumbing;
+use super::sites::Sites;
 use crate::estimate::{Calibration, Measure};
 use crate::recording::{Recording, StackIndex};
 
@@ -17,10 +17,9 @@ pub struct Row {
 
 /// The tables (sites, functions) of a recording, see [`super::Profile`].
 pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
-    let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
-    let stacks = 0..recording.stacks.len() as StackIndex;
-    let is_called = recording.about.source.is_allocations();
-    let site_of: Vec<Option<NameIndex>> = stacks.map(|stack| site(stack, paths, names, &plumbing, is_called)).collect();
+    let sites = Sites::new(recording, paths, names);
+    let site_of: Vec<Option<NameIndex>> =
+        (0..recording.stacks.len() as StackIndex).map(|stack| sites.of(stack)).collect();
     let sites = calibration.sum(names.len(), |stack, groups| {
         if let Some(site) = site_of[stack as usize] {
             groups.add(site);
@@ -54,21 +53,6 @@ pub fn parts(of_stack: &[u32], names: &Names, calibration: &Calibration) -> Vec<
         }
     });
     rows(parts, names, NameKind::Part)
-}
-
-/// The innermost function that is not plumbing; where all are, the outermost. The leaf itself is no candidate where it `is_called`:
-/// an allocation function.
-pub(super) fn site(
-    stack: StackIndex,
-    paths: &Paths,
-    names: &Names,
-    plumbing: &[bool],
-    is_called: bool,
-) -> Option<NameIndex> {
-    let path = paths.get(stack);
-    let functions = || path.iter().map(|frame| frame.name()).filter(|&name| names.kind(name) == NameKind::Function);
-    let callers = functions().rev().skip(if is_called { paths.leaf_frames(stack) } else { 0 });
-    callers.into_iter().find(|&name| !plumbing[name as usize]).or_else(|| functions().next())
 }
 
 fn rows(totals: Vec<Measure>, names: &Names, kind: NameKind) -> Vec<Row> {

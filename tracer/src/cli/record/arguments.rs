@@ -140,7 +140,7 @@ impl Args {
             table_bytes: unwind_memory,
         };
         let functions = functions.wanted()?;
-        Ok(Settings { scope, functions, request, outputs, show: show.resolve()?, force, quiet, verbose })
+        Ok(Settings { scope, functions, request, outputs, show: show.resolve()?, beside: None, force, quiet, verbose })
     }
 }
 
