@@ -156,6 +156,10 @@ const ALLOCATOR_PREFIXES: &[&str] = &[
 /// Parts of the names of files that hold an allocator and nothing else.
 const ALLOCATOR_MODULES: &[&str] = &["libjemalloc", "libmimalloc", "libtcmalloc"];
 
+/// Beginnings of the names of such files.
+const C_LIBRARY: &[&str] =
+    &["libc.so.", "libc-2.", "libm.so.", "libm-2.", "libpthread", "ld-linux", "ld-2.", "ld-musl", "libc.musl"];
+
 /// Namespaces of Rust and C++.
 const NAMESPACES: &[&str] = &["alloc", "core", "std", "hashbrown", "__gnu_cxx", "tcmalloc", "__rustc"];
 
@@ -188,6 +192,13 @@ pub fn is_allocator(name: &str) -> bool {
 pub fn is_allocator_module(path: &str) -> bool {
     let file = path.rsplit('/').next().unwrap_or(path);
     ALLOCATOR_MODULES.iter().any(|name| file.starts_with(name))
+}
+
+/// Whether the module at a path is the C library, the dynamic loader, or what the kernel maps in their place: time in `memcpy` or
+/// `recv` is spent for whoever calls it.
+pub fn is_c_library(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    C_LIBRARY.iter().any(|name| file.starts_with(name)) || path == "[vdso]"
 }
 
 /// The outermost namespace of a qualified name, of a Rust impl's self type (`<alloc::vec::Vec<T> as Clone>::clone`), or
@@ -274,6 +285,8 @@ mod tests {
         }
         assert!(is_allocator_module("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"));
         assert!(!is_allocator_module("/usr/lib/libjemalloc/libc.so.6"));
+        assert!(is_c_library("/usr/lib/libjemalloc/libc.so.6") && is_c_library("[vdso]"));
+        assert!(!is_c_library("/usr/lib/libcrypto.so.3") && !is_c_library("/opt/libcurl.so.4"));
     }
 
     #[test]

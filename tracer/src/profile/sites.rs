@@ -3,7 +3,7 @@
 
 use super::name::{NameIndex, NameKind, Names};
 use super::paths::Paths;
-use super::plumbing::{is_allocator, is_allocator_module, is_plumbing};
+use super::plumbing::{is_allocator, is_allocator_module, is_c_library, is_plumbing};
 use crate::recording::{Recording, StackIndex};
 
 /// See the module.
@@ -24,17 +24,13 @@ impl<'a> Sites<'a> {
     pub fn new(recording: &Recording, paths: &'a Paths, names: &'a Names) -> Self {
         let texts = || (0..names.len() as NameIndex).map(|name| names.text(name));
         let mut allocator: Vec<bool> = texts().map(is_allocator).collect();
-        let modules: Vec<bool> = recording.modules.iter().map(|module| is_allocator_module(&module.path)).collect();
-        let of_allocator = recording.locations.iter().filter(|location| {
-            location.module.and_then(|module| modules.get(module as usize)).is_some_and(|is_allocator| *is_allocator)
-        });
-        for line in of_allocator.flat_map(|location| &location.lines) {
-            if let Some(known) = allocator.get_mut(names.of_function(line.function) as usize) {
-                *known = true;
-            }
-        }
+        mark(&mut allocator, recording, names, is_allocator_module);
+        let mut plumbing: Vec<bool> = texts().map(is_plumbing).collect();
         let is_called = recording.about.source.is_allocations();
-        Self { names, paths, plumbing: texts().map(is_plumbing).collect(), allocator, is_called }
+        if !is_called {
+            mark(&mut plumbing, recording, names, is_c_library);
+        }
+        Self { names, paths, plumbing, allocator, is_called }
     }
 
     /// The function that a stack is put down to; where all are plumbing, the outermost one. Allocations are put down to the
@@ -62,5 +58,19 @@ impl<'a> Sites<'a> {
     /// Where in its path a stack enters the allocator.
     fn allocator_frame(&self, stack: StackIndex) -> Option<usize> {
         self.paths.get(stack).iter().position(|frame| self.allocator[frame.name() as usize])
+    }
+}
+
+/// Marks all names of functions in some modules.
+fn mark(of_names: &mut [bool], recording: &Recording, names: &Names, is_wanted: impl Fn(&str) -> bool) {
+    let modules: Vec<bool> = recording.modules.iter().map(|module| is_wanted(&module.path)).collect();
+    let wanted =
+        |module: Option<u32>| module.and_then(|module| modules.get(module as usize)).is_some_and(|wanted| *wanted);
+    for line in
+        recording.locations.iter().filter(|location| wanted(location.module)).flat_map(|location| &location.lines)
+    {
+        if let Some(known) = of_names.get_mut(names.of_function(line.function) as usize) {
+            *known = true;
+        }
     }
 }
