@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use libfuzzer_sys::fuzz_target;
 use tracer::{
     output::Format,
-    profile::{Profile, Rules},
+    profile::{Options, Profile, Rules},
     recording::pprof::{Limits, read},
 };
 
@@ -17,7 +17,7 @@ fuzz_target!(|profile: &[u8]| {
     let Ok(recording) = read(&file[..], &Limits { decompressed: 1 << 20, ..Limits::default() }) else { return };
     let mut rules = Rules::default();
     rules.add_option("a=a").expect("the rule is sound");
-    let profile = Profile::with_regions(&recording, &rules);
+    let profile = Profile::with_options(&recording, &Options { rules, ..Options::default() });
     for format in Format::ALL {
         format.write(&recording, &profile, &mut Vec::new()).expect("memory takes everything");
     }

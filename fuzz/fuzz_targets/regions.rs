@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tracer::{
-    profile::{Profile, Rules},
+    profile::{Options, Profile, Rules},
     recording::{Function, Line, Location, Recording, Sample, Stack, StackEnd},
 };
 
@@ -21,6 +21,7 @@ fuzz_target!(|text: &str| {
         samples: vec![Sample { size: 1, ..Sample::default() }],
         ..Recording::default()
     };
-    let profile = Profile::with_regions(&recording, &rules);
-    assert_eq!(profile.regions.is_some(), !rules.is_empty());
+    let any = !rules.is_empty();
+    let profile = Profile::with_options(&recording, &Options { rules, ..Options::default() });
+    assert_eq!(profile.regions.is_some(), any);
 });

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
 use tracer_ebpf::abi::{
-    allocation::{ClassCounter, Cookie, Delegates, SizeFrom, size_class},
+    allocation::{ClassCounter, Cookie, Delegates, MAP_ANONYMOUS, SizeFrom, counted_size, size_class},
     settings::Settings,
 };
 
@@ -14,29 +14,56 @@ use crate::{
     processes, sampling,
 };
 
-/// Handles one hit of an allocation probe.
+/// A call that counts, at its begin.
+pub struct Entry {
+    /// The registers.
+    pub registers: &'static pt_regs,
+    /// What is known of the function.
+    pub cookie: Cookie,
+    /// What user space asks for.
+    pub settings: &'static Settings,
+    /// The arguments.
+    pub arguments: Arguments,
+}
+
+impl Entry {
+    /// The call that a probe was hit by; `None` where it is not for this probe to count.
+    #[inline(always)]
+    pub fn of(context: *mut c_void) -> Option<Self> {
+        // SAFETY: the context of a uprobe program.
+        let cookie = Cookie(unsafe { bpf_get_attach_cookie(context) });
+        let settings = SETTINGS.get(0)?;
+        if settings.enabled == 0 {
+            return None;
+        }
+        // Probes for children are in every process that maps the library.
+        if settings.follow_children != 0 && !processes::is_traced() {
+            return None;
+        }
+        // SAFETY: the context of a uprobe program is a pt_regs.
+        let registers = unsafe { &*context.cast::<pt_regs>() };
+        let arguments = Arguments::of(registers);
+        if arguments.delegated(cookie) {
+            return None;
+        }
+        Some(Self { registers, cookie, settings, arguments })
+    }
+
+    /// Bytes that the call asks for.
+    #[inline(always)]
+    pub fn size(&self) -> u64 {
+        counted_size(self.arguments.size(self.cookie))
+    }
+}
+
+/// Handles one hit of an allocation probe; the time of the sample where it was chosen and the ring buffer took it, else 0.
 #[inline(always)]
-pub fn hit(context: *mut c_void) {
-    // SAFETY: the context of a uprobe program.
-    let cookie = Cookie(unsafe { bpf_get_attach_cookie(context) });
-    let Some(settings) = SETTINGS.get(0) else { return };
-    if settings.enabled == 0 {
-        return;
+pub fn hit(entry: &Entry, size: u64) -> u64 {
+    let Entry { registers, cookie, settings, .. } = *entry;
+    if !count(settings, cookie.slot(), size) {
+        return 0;
     }
-    // Probes for children are in every process that maps the library.
-    if settings.follow_children != 0 && !processes::is_traced() {
-        return;
-    }
-    // SAFETY: the context of a uprobe program is a pt_regs.
-    let registers = unsafe { &*context.cast::<pt_regs>() };
-    let arguments = Arguments::of(registers);
-    if arguments.delegated(cookie) {
-        return;
-    }
-    let size = arguments.size(cookie);
-    if count(settings, cookie.slot(), size) {
-        sampling::allocation(registers, settings, cookie, size);
-    }
+    sampling::allocation(registers, settings, cookie, size)
 }
 
 /// Counts an event exactly; true when it is to be sampled too.
@@ -79,8 +106,8 @@ pub fn count(settings: &Settings, slot: u32, size: u64) -> bool {
     true
 }
 
-/// The integer arguments that sizes come from.
-struct Arguments {
+/// The integer arguments that sizes and blocks come from.
+pub struct Arguments {
     /// System V ABI.
     first: u64,
     second: u64,
@@ -91,8 +118,9 @@ struct Arguments {
 }
 
 impl Arguments {
+    /// Those of a function's entry.
     #[inline(always)]
-    fn of(registers: &pt_regs) -> Self {
+    pub fn of(registers: &pt_regs) -> Self {
         Self {
             first: registers.rdi,
             second: registers.rsi,
@@ -102,6 +130,24 @@ impl Arguments {
         }
     }
 
+    /// The block that the call gives back; 0 for none.
+    #[inline(always)]
+    pub fn given_back(&self, cookie: Cookie) -> u64 {
+        match cookie.given_back() {
+            1 => self.first,
+            2 => self.second,
+            3 => self.third,
+            4 => self.fourth,
+            _ => 0,
+        }
+    }
+
+    /// Where the callee stores the new block's address; 0 when it returns it.
+    #[inline(always)]
+    pub fn stored_at(&self, cookie: Cookie) -> u64 {
+        if cookie.has_stored_block() { self.first } else { 0 }
+    }
+
     #[inline(always)]
     fn delegated(&self, cookie: Cookie) -> bool {
         match cookie.delegates() {
@@ -109,6 +155,7 @@ impl Arguments {
             d if d == Delegates::SmallArgument0 as u8 => self.first <= 16,
             d if d == Delegates::SmallArgument1 as u8 => self.second <= 16,
             d if d == Delegates::SmallGoArgument0 as u8 => self.go_first <= 512,
+            d if d == Delegates::WithoutMapAnonymous as u8 => self.fourth & MAP_ANONYMOUS == 0,
             _ => false,
         }
     }

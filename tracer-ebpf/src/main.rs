@@ -11,6 +11,7 @@ mod cpu;
 mod events;
 mod growth;
 mod interrupted;
+mod live;
 mod maps;
 mod processes;
 mod sampling;
@@ -22,7 +23,52 @@ use core::ffi::c_void;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation(context: *mut c_void) -> u32 {
-    allocation::hit(context);
+    if let Some(entry) = allocation::Entry::of(context) {
+        allocation::hit(&entry, entry.size());
+    }
+    0
+}
+
+/// The same, and follows sampled blocks: called at entry, and at the return where the entry asked for it with 0.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn allocation_session(context: *mut c_void) -> u32 {
+    if live::is_return(context) {
+        live::returned(context);
+        return 0;
+    }
+    u32::from(!live::entered(context, false))
+}
+
+/// The same at entry, where another probe sees the end.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn allocation_entry(context: *mut c_void) -> u32 {
+    live::entered(context, true);
+    0
+}
+
+/// An allocation function has returned to its caller.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn allocation_return(context: *mut c_void) -> u32 {
+    live::returned(context);
+    0
+}
+
+/// A `ret` of an allocation function is about to be carried out.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn allocation_exit(context: *mut c_void) -> u32 {
+    live::exits(context);
+    0
+}
+
+/// A function that releases is entered.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub extern "C" fn release(context: *mut c_void) -> u32 {
+    live::released(context);
     0
 }
 

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use tracer_ebpf::abi::{
     allocation::{FunctionCounters, MAX_FUNCTIONS},
+    live::{Block, BlockKey, Call, CallKey},
     process::{Changes, MAX_PROCESSES, Process},
     sample::{MAX_FRAMES, Sample},
     settings::{LOSS_COUNT, Loss, Settings},
@@ -59,6 +60,14 @@ pub static SHARDS: ArrayOfMaps<Array<Shard, 1, { BPF_F_MMAPABLE as usize }>, { M
 /// The rule dictionary.
 #[btf_map]
 pub static RULES: Array<Rule, { MAX_RULES as usize }> = Array::new();
+
+/// Sampled blocks that are in use. User space sets the size, here and in [`CALLS`], where it wants them followed.
+#[btf_map]
+pub static LIVE: HashMap<BlockKey, Block, 1> = HashMap::new();
+
+/// Sampled calls under way.
+#[btf_map]
+pub static CALLS: HashMap<CallKey, Call, 1> = HashMap::new();
 
 /// Memory of a walk, [`SCRATCH_SLOTS`] for each CPU.
 #[btf_map]

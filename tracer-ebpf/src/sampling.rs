@@ -32,12 +32,12 @@ fn random() -> u32 {
     unsafe { bpf_get_prandom_u32() }
 }
 
-/// Records the stack of an allocation that was chosen.
+/// Records the stack of an allocation that was chosen; the time of the record where the ring buffer took it, else 0.
 #[inline(always)]
-pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size: u64) {
+pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size: u64) -> u64 {
     let Some(scratch) = claim() else {
         count_loss(Loss::ScratchBusy);
-        return;
+        return 0;
     };
     // SAFETY: the claimed slot is this program's alone until `release`.
     let memory = unsafe { &mut *scratch };
@@ -47,8 +47,9 @@ pub fn allocation(registers: &pt_regs, settings: &Settings, cookie: Cookie, size
     // A displacement is a multiple of 8: its lowest bit says that the frame pointer was saved before the probe.
     let entry = cookie.displacement() | cookie.has_saved_frame_pointer() as u64;
     walk(scratch, registers, settings, entry);
-    submit(scratch, settings);
+    let time_ns = submit(scratch, settings);
     release(scratch);
+    time_ns
 }
 
 /// Walks from the registers at a probe, which knows how far the return address is from the stack pointer.
@@ -65,11 +66,12 @@ pub fn walk(scratch: *mut Scratch, registers: &pt_regs, settings: &Settings, dis
 
 /// Completes the header and writes the record.
 #[inline(always)]
-pub fn submit(scratch: *mut Scratch, settings: &Settings) {
+pub fn submit(scratch: *mut Scratch, settings: &Settings) -> u64 {
     // SAFETY: the claimed slot.
     let memory = unsafe { &mut *scratch };
     // SAFETY: helper without arguments.
-    memory.sample.time_ns = unsafe { bpf_ktime_get_ns() };
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    memory.sample.time_ns = time_ns;
     let ids = bpf_get_current_pid_tgid();
     memory.sample.kind = RecordKind::Sample as u32;
     memory.sample.process = (ids >> 32) as u32;
@@ -78,8 +80,11 @@ pub fn submit(scratch: *mut Scratch, settings: &Settings) {
     let frames = bits::mask::<{ 2 * MAX_FRAMES as u64 - 1 }>(memory.sample.frame_count as u64);
     let frames = if frames > MAX_FRAMES as u64 { MAX_FRAMES as u64 } else { frames };
     let length = size_of::<Sample>() as u64 + frames * 8;
-    if !events::output(scratch.cast(), length, settings) {
+    if events::output(scratch.cast(), length, settings) {
+        time_ns
+    } else {
         count_loss(Loss::RingFull);
+        0
     }
 }
 

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Ok(Outcome::Increased) => ExitCode::from(4),
         Ok(Outcome::Unusable) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("tracer: {}", failure::describe(&error));

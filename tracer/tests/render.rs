@@ -18,12 +18,13 @@ fn tracer(folder: &Path) -> Command {
     command
 }
 
-/// A folder with the recording `x.pb.gz`.
+/// A folder with the recordings `x.pb.gz`, and `live.pb.gz` which has releases.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let recording = synthetic::program::recording();
-    let file = fs::File::create(folder.path().join("x.pb.gz")).unwrap();
-    pprof::write(&recording, &Calibration::new(&recording), file).unwrap();
+    for (name, recording) in [("x", synthetic::program::recording()), ("live", synthetic::program::live())] {
+        let file = fs::File::create(folder.path().join(format!("{name}.pb.gz"))).unwrap();
+        pprof::write(&recording, &Calibration::new(&recording), file).unwrap();
+    }
     folder
 }
 
@@ -45,6 +46,32 @@ fn a_recording_becomes_every_format() {
     let output = tracer(folder.path()).args(["render", "x.pb.gz", "-o", "-"]).output().unwrap();
     assert_eq!(output.stdout, read("a.folded"));
     assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn views_of_a_live_recording() {
+    let folder = folder();
+    let render = |arguments: &str| {
+        let output = tracer(folder.path()).args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", stderr(&output));
+        output.stdout
+    };
+    let in_use = render("render live.pb.gz -o -");
+    assert_eq!(in_use, render("render live.pb.gz --view in-use -o -"));
+    let views = ["allocated", "peak", "temporary"].map(|view| render(&format!("render live.pb.gz --view {view} -o -")));
+    assert!(views.iter().all(|view| *view != in_use && !view.is_empty()));
+    let longer = render("render live.pb.gz --view temporary --temporary-within 1s -o -");
+    assert!(longer.len() > views[2].len());
+    render("render live.pb.gz --view peak --snapshot-every 3s -o a.json -o a.svg -o a.pb.gz");
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(read("a.pb.gz"), read("live.pb.gz"));
+    assert!(String::from_utf8(read("a.svg")).unwrap().contains("Bytes in use at the peak, after "));
+    let json: serde_json::Value = serde_json::from_slice(&read("a.json")).unwrap();
+    assert_eq!(json["view"], "peak");
+    assert_eq!(
+        json["live"]["snapshots"]["times_ns"],
+        serde_json::json!([3e9 as u64, 6e9 as u64, 9e9 as u64, 1e10 as u64])
+    );
 }
 
 #[test]
@@ -80,6 +107,10 @@ fn mistakes_are_named_with_what_to_do() {
         ("render x.pb.gz -o there.svg", 1, "there.svg: it exists; --force replaces it"),
         ("render x.pb.gz -o no/x.svg", 1, "there is no folder no; create it first"),
         ("render missing.pb.gz -o y.svg", 1, "cannot read the recording missing.pb.gz: No such file"),
+        ("render x.pb.gz -o y.svg --view in-use", 1, "releases were not followed in this recording"),
+        ("render x.pb.gz -o y.svg --view leaks", 2, "[possible values: allocated, in-use, peak, temporary]"),
+        ("render live.pb.gz -o y.svg --snapshot-every 5", 2, "a time is a number and a unit"),
+        ("record --pid 1 --view peak -o y.svg", 1, "add --live"),
         ("render text.pb.gz -o y.svg", 1, "cannot read the recording text.pb.gz: it is not a recording"),
     ] {
         let output = tracer(folder.path()).args(arguments.split_whitespace()).output().unwrap();
@@ -87,7 +118,7 @@ fn mistakes_are_named_with_what_to_do() {
         assert!(stderr(&output).contains(message), "{arguments}: {}", stderr(&output));
     }
     let left: usize = fs::read_dir(&folder).unwrap().count();
-    assert_eq!(left, 3, "an output that failed left a file behind");
+    assert_eq!(left, 4, "an output that failed left a file behind");
     assert_eq!(fs::read(folder.path().join("there.svg")).unwrap(), b"mine");
     tracer(folder.path()).args("render x.pb.gz -o there.svg --force".split(' ')).assert().success();
 }

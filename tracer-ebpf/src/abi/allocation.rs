@@ -55,7 +55,7 @@ pub enum SizeFrom {
     GoArgument0 = 6,
 }
 
-/// Calls that the function hands on to another probed function, and which therefore are left to that one.
+/// Calls that are not counted here: mostly those that the function hands on to another probed function, which counts them.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delegates {
@@ -70,12 +70,26 @@ pub enum Delegates {
     /// Calls whose first argument in Go's register ABI is at most 512: `runtime.mallocgc` calls a function made for the
     /// size class, where the runtime has such functions.
     SmallGoArgument0 = 4,
+    /// Calls whose fourth argument lacks `MAP_ANONYMOUS`: `mmap` of a file. No other function counts them: they are not
+    /// counted at all.
+    WithoutMapAnonymous = 5,
+}
+
+/// `MAP_ANONYMOUS` of mmap(2), as on every architecture but alpha, mips, parisc and xtensa.
+pub const MAP_ANONYMOUS: u64 = 0x20;
+
+/// The size that a call counts with when it asks for `size` bytes. More than `PTRDIFF_MAX` cannot be had (C11 7.22.3 with
+/// 6.5.6: no object is larger), and would drown what can: such a call counts as one for nothing.
+#[inline(always)]
+pub const fn counted_size(size: u64) -> u64 {
+    if size as i64 >= 0 { size } else { 0 }
 }
 
 /// The attach cookie of an allocation probe: all that the one BPF program needs to know of the function it stands in.
 ///
 /// Bits, low to high: function slot (8), [`SizeFrom`] (4), [`Delegates`] (4), stack displacement in 8-byte words (8), whether
-/// the caller's frame pointer was saved (1).
+/// the caller's frame pointer was saved (1), argument with the block that is given back plus 1 (3), whether the new block is
+/// stored behind the first argument (1), whether the function's end is seen at its exits (1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
@@ -91,6 +105,42 @@ impl Cookie {
     #[must_use]
     pub const fn with_saved_frame_pointer(self, saved: bool) -> Self {
         Self(self.0 | (saved as u64) << 24)
+    }
+
+    /// Says that the call gives back the block in this argument (0 to 3): what releases and resizes.
+    #[must_use]
+    pub const fn with_given_back(self, argument: u8) -> Self {
+        Self(self.0 | ((argument as u64 & 3) + 1) << 25)
+    }
+
+    /// Says that the new block's address is stored behind the first argument, and that 0 is returned on success.
+    #[must_use]
+    pub const fn with_stored_block(self) -> Self {
+        Self(self.0 | 1 << 28)
+    }
+
+    /// Says that probes at the function's exits see it end.
+    #[must_use]
+    pub const fn with_exits(self) -> Self {
+        Self(self.0 | 1 << 29)
+    }
+
+    /// Index of the argument with the block that is given back, plus 1; 0 for none.
+    #[inline(always)]
+    pub const fn given_back(self) -> u8 {
+        (self.0 >> 25 & 7) as u8
+    }
+
+    /// See [`Cookie::with_stored_block`].
+    #[inline(always)]
+    pub const fn has_stored_block(self) -> bool {
+        self.0 >> 28 & 1 != 0
+    }
+
+    /// See [`Cookie::with_exits`].
+    #[inline(always)]
+    pub const fn has_exits(self) -> bool {
+        self.0 >> 29 & 1 != 0
     }
 
     /// Index into the counters.
@@ -135,6 +185,23 @@ mod tests {
         assert!(!cookie.has_saved_frame_pointer());
         let saved = cookie.with_saved_frame_pointer(true);
         assert_eq!((saved.slot(), saved.displacement(), saved.has_saved_frame_pointer()), (255, 2040, true));
+        assert_eq!((saved.given_back(), saved.has_stored_block(), saved.has_exits()), (0, false, false));
+        for argument in 0..4 {
+            let resize = saved.with_given_back(argument);
+            assert_eq!(
+                (resize.given_back(), resize.has_stored_block(), resize.has_exits()),
+                (argument + 1, false, false)
+            );
+        }
+        let followed = cookie.with_stored_block().with_exits();
+        assert_eq!((followed.given_back(), followed.has_stored_block(), followed.has_exits()), (0, true, true));
+        assert!(!followed.has_saved_frame_pointer());
+    }
+
+    #[test]
+    fn impossible_sizes_count_as_nothing() {
+        assert_eq!([0, 1, i64::MAX as u64].map(counted_size), [0, 1, i64::MAX as u64]);
+        assert_eq!([1 << 63, u64::MAX - 4095, u64::MAX].map(counted_size), [0; 3]);
     }
 
     #[test]

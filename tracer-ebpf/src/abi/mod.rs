@@ -2,6 +2,7 @@
 
 pub mod allocation;
 pub mod exponential;
+pub mod live;
 pub mod process;
 pub mod sample;
 pub mod settings;

@@ -14,6 +14,8 @@ pub enum RecordKind {
     Sample = 1,
     /// [`ProcessEvent`].
     Process = 2,
+    /// [`super::live::Release`].
+    Release = 3,
 }
 
 /// Header of a sample; `frame_count` frames of 8 bytes follow, leaf first.

@@ -84,10 +84,16 @@ pub enum Loss {
     EventRingFull = 2,
     /// A child did not fit the process map.
     ProcessMapFull = 3,
+    /// A sampled block did not fit the map of live blocks.
+    LiveFull = 4,
+    /// A call did not fit the map of calls that are followed to their return.
+    CallsFull = 5,
+    /// A block was resized, and the record of it found the ring buffer full.
+    ReleaseRingFull = 6,
 }
 
 /// Entries of `LOSSES`.
-pub const LOSS_COUNT: u32 = 4;
+pub const LOSS_COUNT: u32 = 7;
 
 const _: () = assert!(size_of::<Settings>() == 88);
 const _: () = assert!(MAX_FUNCTIONS <= 256);

@@ -146,7 +146,8 @@ impl Form {
     pub(super) fn function(self) -> Function {
         let Self { role, size, gives_back } = self;
         let block = if role == Role::Release { BlockAt::Nowhere } else { BlockAt::Returned };
-        Function { names: &[], role, size, block, gives_back, hands_on: HandsOn::Never }
+        // What it does when it fails, only the user knows: an exception may leave it.
+        Function { names: &[], role, size, block, gives_back, hands_on: HandsOn::Never, throws: true }
     }
 }
 

@@ -33,6 +33,11 @@ impl Candidate {
         self.names.first().map_or("", String::as_str)
     }
 
+    /// Its name and length.
+    pub fn extent(&self) -> (&str, u64) {
+        (self.name(), self.length)
+    }
+
     pub fn is_release(&self) -> bool {
         self.function.role == Role::Release
     }

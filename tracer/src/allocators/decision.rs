@@ -75,6 +75,7 @@ fn decide_one(
     let unless_seen = |calls| Decision::Probe(Delegates::Never, calls);
     match candidate.function.hands_on {
         HandsOn::Never => unless_seen(Calls::None),
+        HandsOn::Uncounted(condition) => Decision::Probe(condition, Calls::None),
         HandsOn::When(condition) => match look(meeting(condition)) {
             Evidence::NoPath => unless_seen(Calls::NoneSeen),
             Evidence::SomePath(to) | Evidence::EveryPath(to) => Decision::Probe(condition, Calls::HandsOn(to)),
@@ -92,6 +93,8 @@ fn decide_one(
         }
         HandsOn::AnyPath => match look(Registers::default()) {
             Evidence::NoPath => unless_seen(Calls::NoneSeen),
+            // A block that is released twice in one call is released once; one that is missed never is.
+            Evidence::SomePath(to) if candidate.is_release() => unless_seen(Calls::Sometimes(to)),
             Evidence::SomePath(to) => Decision::Skip(SkipReason::HandsOn { to, all: false }),
             Evidence::EveryPath(to) => Decision::Skip(SkipReason::HandsOn { to, all: true }),
         },
@@ -138,5 +141,6 @@ fn meeting(condition: Delegates) -> Registers {
         Delegates::SmallArgument0 => Registers::with(Register::RDI, 16),
         Delegates::SmallArgument1 => Registers::with(Register::RSI, 16),
         Delegates::SmallGoArgument0 => Registers::with(Register::RAX, 512),
+        Delegates::WithoutMapAnonymous => Registers::with(Register::RCX, 0),
     }
 }

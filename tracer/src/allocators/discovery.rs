@@ -34,7 +34,7 @@ pub struct Options<'a> {
     pub layer: Layer,
     /// Functions to probe whatever the table says.
     pub by_hand: &'a [Found],
-    /// Whether functions that release are wanted too.
+    /// Whether blocks are followed: functions that release are wanted too, and it must be seen where a call ends.
     pub releases: bool,
     /// What the kernel at hand can do.
     pub kernel: KernelUprobes,
@@ -53,7 +53,9 @@ pub fn discover(modules: &[ModuleSymbols<'_>], options: Options<'_>) -> Result<P
     for (candidate, decision) in candidates.iter().zip(decide(modules, &candidates)) {
         let probe = match decision {
             Decision::Skip(reason) => Err(reason),
-            Decision::Probe(..) if probes.len() >= counters => Err(SkipReason::NoCounterLeft),
+            Decision::Probe(..) if !candidate.is_release() && counted(&probes) >= counters => {
+                Err(SkipReason::NoCounterLeft)
+            }
             Decision::Probe(delegates, calls) => placer.place(&Entry::of(candidate), delegates, calls),
         };
         match probe {
@@ -66,7 +68,7 @@ pub fn discover(modules: &[ModuleSymbols<'_>], options: Options<'_>) -> Result<P
         let entry = Entry::named(found, &function);
         let probe = match probes.iter().any(|probe| entry.is_at(probe)) {
             true => Err(SkipReason::ProbedAnyway),
-            false if probes.len() >= MAX_FUNCTIONS as usize => Err(SkipReason::NoCounterLeft),
+            false if counted(&probes) >= MAX_FUNCTIONS as usize => Err(SkipReason::NoCounterLeft),
             false => placer.place(&entry, Delegates::Never, Calls::None),
         };
         match probe {
@@ -84,6 +86,11 @@ pub fn discover(modules: &[ModuleSymbols<'_>], options: Options<'_>) -> Result<P
     Ok(Plan { modules: paths, probes, skipped, remarks: remarks(modules, &candidates) })
 }
 
+/// Those that need a counter.
+fn counted(probes: &[ProbePoint]) -> usize {
+    probes.iter().filter(|probe| probe.role != Role::Release).count()
+}
+
 fn remarks(modules: &[ModuleSymbols<'_>], candidates: &[Candidate]) -> Vec<Remark> {
     let defining: Vec<u16> =
         candidates.iter().filter(|candidate| candidate.is_malloc()).map(|candidate| candidate.module).collect();
@@ -94,7 +101,11 @@ fn remarks(modules: &[ModuleSymbols<'_>], candidates: &[Candidate]) -> Vec<Remar
         _ => None,
     };
     let truncated = (0..=u16::MAX).zip(modules).filter(|(_, module)| module.truncated);
-    interposed.into_iter().chain(truncated.map(|(index, _)| Remark::Truncated(index))).collect()
+    let truncated = truncated.map(|(index, _)| Remark::Truncated(index));
+    let by_module = candidates.chunk_by(|a, b| a.module == b.module);
+    let is_inlined = |of_module: &&[Candidate]| families::python_is_inlined(of_module.iter().map(Candidate::extent));
+    let inlined = by_module.filter(is_inlined).filter_map(<[_]>::first).map(|first| Remark::Inlined(first.module));
+    interposed.into_iter().chain(truncated).chain(inlined).collect()
 }
 
 fn looked_for(layer: Layer) -> String {

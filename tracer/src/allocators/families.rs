@@ -13,6 +13,7 @@ mod rust;
 mod sanitizers;
 mod tcmalloc;
 
+pub use self::python::is_inlined as python_is_inlined;
 use super::table::Family;
 
 /// All families. Of those that claim the C library's names the more specific come first: allocators that replace glibc's

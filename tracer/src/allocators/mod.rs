@@ -15,6 +15,7 @@ pub mod code;
 mod decision;
 pub mod delegation;
 pub mod discovery;
+pub mod exits;
 pub mod families;
 mod placer;
 pub mod plan;
@@ -25,7 +26,7 @@ pub mod table;
 
 pub use by_hand::NamedFunction;
 pub use discovery::{Options, discover};
-pub use plan::{NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
+pub use plan::{End, NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
 pub use probe_point::KernelUprobes;
 pub use symbols::{ModuleSymbols, SymbolsError};
 pub use table::{Layer, Role};

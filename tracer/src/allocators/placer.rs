@@ -8,10 +8,11 @@ use tracer_ebpf::abi::allocation::{Delegates, SizeFrom};
 use super::by_hand::{self, find::Found};
 use super::candidates::Candidate;
 use super::discovery::Options;
-use super::plan::{Calls, ProbePoint, SkipReason, Skipped};
+use super::exits::exits;
+use super::plan::{Calls, End, ProbePoint, SkipReason, Skipped, Unseen};
 use super::probe_point::{KernelUprobes, Placement, REACH, SIZE_REGISTERS, Site, Unplaceable, place};
 use super::symbols::ModuleSymbols;
-use super::table::{BlockAt, Function};
+use super::table::{BlockAt, Function, Role};
 
 /// A function that is to be probed.
 pub(super) struct Entry<'a> {
@@ -54,6 +55,8 @@ impl<'a> Entry<'a> {
 pub(super) struct Placer<'a> {
     modules: &'a [ModuleSymbols<'a>],
     kernel: KernelUprobes,
+    /// Whether it must be seen where calls end.
+    releases: bool,
     /// Module and address of all functions that may be probed.
     entries: Vec<(u16, u64)>,
     /// By module.
@@ -65,20 +68,23 @@ impl<'a> Placer<'a> {
         let of_table = candidates.iter().map(|candidate| (candidate.module, candidate.address));
         let by_hand = options.by_hand.iter().map(|found| (found.entry.module, found.entry.address));
         let entries = of_table.chain(by_hand).collect();
-        Self { modules, kernel: options.kernel, entries, far_targets: HashMap::new() }
+        Self { modules, kernel: options.kernel, releases: options.releases, entries, far_targets: HashMap::new() }
     }
 
     /// Places the breakpoint of a function.
     pub fn place(&mut self, entry: &Entry<'_>, delegates: Delegates, calls: Calls) -> Result<ProbePoint, SkipReason> {
         let &Entry { module, address, length, names, family, function } = entry;
-        let Self { modules, kernel, entries, far_targets } = self;
-        let code = &modules.get(usize::from(module)).ok_or(SkipReason::NotCode)?.code;
+        let Self { modules, kernel, releases, entries, far_targets } = self;
+        let symbols = modules.get(usize::from(module)).ok_or(SkipReason::NotCode)?;
+        let code = &symbols.code;
         let far_targets = far_targets.entry(module).or_insert_with(|| {
             let of_module = entries.iter().filter(|(other, _)| *other == module);
             code.far_branch_targets(of_module.map(|(_, address)| address + 1).collect(), REACH)
         });
         let (size, arguments) = registers(function, delegates);
-        let site = Site { entry: address, length, size, arguments: &arguments, far_targets };
+        let end = if *releases { end(function, symbols, address) } else { End::Unwatched };
+        let site =
+            Site { entry: address, length, size, arguments: &arguments, returns: end == End::Return, far_targets };
         let placement = place(code, site, *kernel).map_err(|unplaceable| match unplaceable {
             Unplaceable::NotCode => SkipReason::NotCode,
             Unplaceable::Refused => SkipReason::Refused,
@@ -97,8 +103,26 @@ impl<'a> Placer<'a> {
             delegates,
             block: function.block,
             gives_back: function.gives_back,
+            end,
             calls,
         })
+    }
+}
+
+/// How to see that a call of a function ends.
+fn end(function: &Function, module: &ModuleSymbols<'_>, address: u64) -> End {
+    if function.role == Role::Release {
+        End::Unwatched
+    } else if function.size == Some(SizeFrom::GoArgument0) {
+        End::Unseen(Unseen::Collected)
+    } else if function.role == Role::Resize && function.block == BlockAt::StoredAtArgument0 {
+        End::Unseen(Unseen::Indirect)
+    } else if function.throws {
+        let exits = exits(module, address);
+        let offsets = exits.and_then(|exits| exits.into_iter().map(|exit| module.code.file_offset(exit)).collect());
+        offsets.map_or(End::Unseen(Unseen::Throws), End::Exits)
+    } else {
+        End::Return
     }
 }
 
@@ -120,6 +144,7 @@ fn registers(function: &Function, delegates: Delegates) -> (Option<Register>, Ve
         Delegates::NullArgument0 | Delegates::SmallArgument0 => Some(RDI),
         Delegates::SmallArgument1 => Some(RSI),
         Delegates::SmallGoArgument0 => Some(RAX),
+        Delegates::WithoutMapAnonymous => Some(RCX),
     });
     others.extend(function.gives_back.and_then(|argument| SIZE_REGISTERS.get(usize::from(argument)).copied()));
     if function.block == BlockAt::StoredAtArgument0 {

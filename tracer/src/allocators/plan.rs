@@ -47,8 +47,35 @@ pub struct ProbePoint {
     pub block: BlockAt,
     /// Index of the argument with the block that the call gives back.
     pub gives_back: Option<u8>,
+    /// How it is seen that a call ends.
+    pub end: End,
     /// How the function uses other probed ones.
     pub calls: Calls,
+}
+
+/// How it is seen that a call ends, and where its block is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody asked, or the function releases.
+    Unwatched,
+    /// By a return probe at the probed instruction, where the return address is on top of the stack.
+    Return,
+    /// By probes at these file offsets, where it returns: an exception may leave it, which a return probe would turn into the
+    /// end of the program.
+    Exits(Vec<u64>),
+    /// Not at all: its blocks are not followed.
+    Unseen(Unseen),
+}
+
+/// Why it is not seen that a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// Its stack may move, and a collector releases its blocks.
+    Collected,
+    /// An exception may leave it, and where it returns was not found.
+    Throws,
+    /// It is given the place of the block that it resizes, not the block.
+    Indirect,
 }
 
 /// What a probed function does with other probed functions of its plan.
@@ -120,6 +147,8 @@ pub enum Remark {
     },
     /// A symbol table was too long and was not read to the end.
     Truncated(u16),
+    /// The allocator of this module is inlined into its callers, which then do not pass its functions.
+    Inlined(u16),
 }
 
 /// No function of the table is in any module.
@@ -159,7 +188,22 @@ impl ProbePoint {
     /// The cookie of an allocation probe, with its counter's slot. A function that releases has none.
     pub fn cookie(&self, slot: u8) -> Option<Cookie> {
         let cookie = Cookie::new(slot, self.size?, self.delegates, self.placement.displacement);
-        Some(cookie.with_saved_frame_pointer(self.placement.frame_pointer_saved))
+        let cookie = cookie.with_saved_frame_pointer(self.placement.frame_pointer_saved);
+        let watched = |cookie: Cookie| {
+            let cookie = self.gives_back.map_or(cookie, |argument| cookie.with_given_back(argument));
+            if self.block == BlockAt::StoredAtArgument0 { cookie.with_stored_block() } else { cookie }
+        };
+        Some(match self.end {
+            End::Unwatched | End::Unseen(_) => cookie,
+            End::Return => watched(cookie),
+            End::Exits(_) => watched(cookie).with_exits(),
+        })
+    }
+
+    /// The cookie of the probe of a function that releases; `None` for others.
+    pub fn release_cookie(&self) -> Option<Cookie> {
+        let argument = self.gives_back.filter(|_| self.role == Role::Release)?;
+        Some(Cookie(0).with_given_back(argument))
     }
 
     /// ELF virtual address of the probed instruction.
@@ -171,6 +215,32 @@ impl ProbePoint {
 impl Plan {
     fn module(&self, index: u16) -> &str {
         self.modules.get(usize::from(index)).map_or("?", String::as_str)
+    }
+
+    fn said(&self, remark: &Remark) -> String {
+        match remark {
+            Remark::Interposed { first, behind } => {
+                let behind: Vec<_> = behind.iter().map(|module| self.module(*module)).collect();
+                format!(
+                    "calls by name reach the allocator of {}; what calls that of {} directly is counted there",
+                    self.module(*first),
+                    behind.join(", ")
+                )
+            }
+            Remark::Truncated(module) => {
+                format!("the symbol table of {} is too long and was not read to the end", self.module(*module))
+            }
+            Remark::Inlined(module) => {
+                let module = self.module(*module);
+                format!("{module} was built with its allocator inlined into callers: calls from there are not counted")
+            }
+        }
+    }
+
+    /// What is known not to be counted, for people.
+    pub fn gaps(&self) -> impl Iterator<Item = String> {
+        let is_gap = |remark: &&Remark| !matches!(remark, Remark::Interposed { .. });
+        self.remarks.iter().filter(is_gap).map(|remark| self.said(remark))
     }
 }
 
@@ -189,27 +259,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "  skip  {} ({}): {}", skipped.function, skipped.family, skipped.reason)?;
             }
         }
-        for remark in &self.remarks {
-            match remark {
-                Remark::Interposed { first, behind } => {
-                    let behind: Vec<_> = behind.iter().map(|module| self.module(*module)).collect();
-                    writeln!(
-                        f,
-                        "calls by name reach the allocator of {}; what calls that of {} directly is counted there",
-                        self.module(*first),
-                        behind.join(", ")
-                    )?;
-                }
-                Remark::Truncated(module) => {
-                    writeln!(
-                        f,
-                        "the symbol table of {} is too long and was not read to the end",
-                        self.module(*module)
-                    )?;
-                }
-            }
-        }
-        Ok(())
+        self.remarks.iter().try_for_each(|remark| writeln!(f, "{}", self.said(remark)))
     }
 }
 
@@ -221,11 +271,18 @@ impl fmt::Display for ProbePoint {
             Delegates::NullArgument0 => Some("a null pointer"),
             Delegates::SmallArgument0 | Delegates::SmallArgument1 => Some("an alignment of at most 16"),
             Delegates::SmallGoArgument0 => Some("at most 512 bytes"),
+            Delegates::WithoutMapAnonymous => Some("a file"),
         };
         match (&self.calls, condition) {
             (Calls::HandsOn(to), Some(condition)) => write!(f, "; calls with {condition} are counted in {to}")?,
+            (Calls::None, Some(condition)) => write!(f, "; calls with {condition} are not counted")?,
             (Calls::Sometimes(to), _) => write!(f, "; a path in it leads to {to}, where such calls count again")?,
             _ => {}
+        }
+        match &self.end {
+            End::Exits(exits) => write!(f, "; seen to return at {} places", exits.len())?,
+            End::Unseen(why) => write!(f, "; blocks not followed, {why}")?,
+            End::Unwatched | End::Return => {}
         }
         if !self.aliases.is_empty() {
             write!(f, "; also called {}", self.aliases.join(", "))?;
@@ -246,6 +303,16 @@ impl fmt::Display for Placement {
             Some(fallback) => write!(f, " because {fallback}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Collected => "a collector releases them",
+            Self::Throws => "it may throw, and where it returns was not found",
+            Self::Indirect => "it is given the place of the block that it resizes",
+        })
     }
 }
 

@@ -93,6 +93,8 @@ pub enum Fallback {
     UnknownStack(u32),
     /// The instruction at this offset writes the frame pointer register, and its old value is not where frame pointers go.
     FramePointer(u32),
+    /// At this offset, that of the first emulated instruction, something is on the stack above the return address.
+    Displaced(u32),
     /// The straight line ends at this offset.
     EndOfLine(u32),
     /// No emulated instruction within reach.
@@ -112,6 +114,7 @@ impl fmt::Display for Fallback {
             }
             Self::UnknownStack(at) => write!(f, "the stack pointer is unknown after +{at}"),
             Self::FramePointer(at) => write!(f, "the caller's frame pointer is lost at +{at}"),
+            Self::Displaced(at) => write!(f, "the return address is not on top of the stack at +{at}"),
             Self::EndOfLine(at) => write!(f, "no emulated instruction before the straight line ends at +{at}"),
             Self::OutOfReach => write!(f, "no emulated instruction in the first {REACH} bytes"),
         }
@@ -129,6 +132,8 @@ pub struct Site<'a> {
     pub size: Option<Register>,
     /// Other registers that the probe reads.
     pub arguments: &'a [Register],
+    /// Whether the return address must be on top of the stack: a return probe replaces what is there.
+    pub returns: bool,
     /// Targets of branches from anywhere in the module, at least those in the first [`REACH`] bytes behind the entry.
     pub far_targets: &'a BTreeSet<u64>,
 }
@@ -192,6 +197,9 @@ fn walk(code: &Code<'_>, site: &Site<'_>, kernel: KernelUprobes, body: &Body) ->
         let execution = execution(code, &instruction, kernel);
         // A call is emulated as well, but older kernels do not keep the shadow stack in step with it.
         let is_call = instruction.flow_control() == FlowControl::Call;
+        if execution > Execution::Stepped && !is_call && !restarts && site.returns && displacement != 0 {
+            return Err(Fallback::Displaced(offset));
+        }
         if execution > Execution::Stepped && !is_call && !restarts {
             return Ok(Placement {
                 offset,

@@ -57,6 +57,8 @@ pub struct Function {
     pub gives_back: Option<u8>,
     /// Calls that it does not serve itself.
     pub hands_on: HandsOn,
+    /// Whether an exception may leave it.
+    pub throws: bool,
 }
 
 /// A name in a symbol table.
@@ -98,6 +100,8 @@ pub enum BlockAt {
 pub enum HandsOn {
     /// None, although the machine code has such paths: they are never taken with its arguments.
     Never,
+    /// None. Those that the condition names are not counted at all.
+    Uncounted(Delegates),
     /// Those that the condition names. In force when the machine code has such a path for these arguments.
     When(Delegates),
     /// Those that the condition names, through a table of function pointers. In force when the module has another
@@ -126,6 +130,7 @@ pub const fn allocates(names: &'static [Name], size: SizeFrom) -> Function {
         block: BlockAt::Returned,
         gives_back: None,
         hands_on: HandsOn::EveryPath,
+        throws: false,
     }
 }
 
@@ -143,6 +148,7 @@ pub const fn releases(names: &'static [Name]) -> Function {
         block: BlockAt::Nowhere,
         gives_back: Some(0),
         hands_on: HandsOn::EveryPath,
+        throws: false,
     }
 }
 
@@ -155,6 +161,11 @@ impl Function {
     /// The new block is stored behind the first argument.
     pub const fn stored(self) -> Self {
         Self { block: BlockAt::StoredAtArgument0, ..self }
+    }
+
+    /// An exception leaves it where it fails.
+    pub const fn throws(self) -> Self {
+        Self { throws: true, ..self }
     }
 
     /// The old block is in this argument.

@@ -92,6 +92,7 @@ impl Args {
             max_frames: self.max_depth,
             ring_bytes: self.ring_buffer,
             table_bytes: self.unwind_memory,
+            live: None,
         };
         let Self { with, force, quiet, verbose, show, .. } = self;
         let (functions, show) = (Wanted::default(), show.resolve()?);

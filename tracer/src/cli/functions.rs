@@ -48,6 +48,6 @@ impl Functions {
         };
         let named: Vec<_> = self.symbol.iter().chain(&self.offset).cloned().collect();
         ensure!(named.len() <= MAX_NAMED, "--symbol and --offset can name {MAX_NAMED} functions, not {}", named.len());
-        Ok(Wanted { layer, named })
+        Ok(Wanted { layer, named, releases: false })
     }
 }

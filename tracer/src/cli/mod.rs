@@ -1,6 +1,8 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
+mod comparable;
 pub mod cpu;
+pub mod diff;
 pub mod doctor;
 pub mod failure;
 mod functions;
@@ -14,6 +16,7 @@ pub mod render;
 mod scope;
 mod show;
 mod stages;
+mod view;
 
 use std::ffi::OsString;
 
@@ -45,6 +48,8 @@ enum Verb {
     Cpu(cpu::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
+    /// Say what changed from one recording to another, and whether chance would do as well
+    Diff(diff::Args),
     /// Say what works here and with a process, and what a recording would lack
     Doctor(doctor::Args),
 }
@@ -58,6 +63,8 @@ pub enum Outcome {
     Incomplete,
     /// What stands in the way was said: exit code 1.
     Unusable,
+    /// More was allocated than `--fail-on-increase` allows: exit code 4.
+    Increased,
 }
 
 impl Cli {
@@ -78,6 +85,7 @@ impl Cli {
             Verb::Record(args) => record::run(args.resolve()?),
             Verb::Cpu(args) => record::run(args.resolve()?),
             Verb::Render(args) => render::run(args.resolve()?),
+            Verb::Diff(args) => diff::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }
     }

@@ -57,6 +57,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let open = |output: Destination| output.open(force, owner);
     let outputs: Vec<Output> = outputs.into_iter().map(open).collect::<Result<_, _>>()?;
     let recording = recorded::read(&path)?;
+    show.view_of(&recording)?;
     for written in output::render(&recording, &Profile::with_options(&recording, &show), outputs)? {
         if let Some(path) = written.destination.path() {
             eprintln!("wrote {}", path.display());

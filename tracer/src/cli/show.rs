@@ -1,6 +1,6 @@
 //! What to show of a recording: options of every verb that makes outputs.
 
-use super::regions;
+use super::{regions, view};
 use crate::profile::{Options, Split};
 
 /// The options.
@@ -12,6 +12,8 @@ pub struct Args {
     split: Option<SplitBy>,
     #[command(flatten)]
     regions: regions::Args,
+    #[command(flatten)]
+    view: view::Args,
 }
 
 /// What `--split` tells apart.
@@ -33,6 +35,6 @@ impl Args {
             SplitBy::Process => Split::Process,
             SplitBy::Thread => Split::Thread,
         });
-        Ok(Options { split, rules: self.regions.resolve()? })
+        Ok(self.view.resolve(Options { split, rules: self.regions.resolve()?, ..Options::default() }))
     }
 }

@@ -61,7 +61,7 @@ pub enum State {
 /// A feature to try: identifier, description, need, hint, and how.
 type Feature = (&'static str, &'static str, Need, &'static str, fn() -> Tried);
 
-const FEATURES: [Feature; 10] = [
+const FEATURES: [Feature; 11] = [
     ("bpf", "BPF programs load", Need::Required, "in a container, run it with --privileged", features::bpf_program),
     ("ring-buffer", "BPF ring buffer", Need::Required, "Linux 5.8 has it", features::ring_buffer),
     ("bpf-loop", "bpf_loop, to walk stacks with", Need::Required, "Linux 5.17 has it", features::bpf_loop),
@@ -101,9 +101,20 @@ const FEATURES: [Feature; 10] = [
         "Linux 6.1 has them; allocations are recorded without",
         features::perf_event_programs,
     ),
-    ("uprobe-session", "uprobe session links (entry and return)", Need::Unused, "Linux 6.13 has them", || {
-        features::multi_link(LinkKind::Session)
-    }),
+    (
+        "uprobe-session",
+        "uprobe session links, to follow blocks (--live) without a trap at every return",
+        Need::Better,
+        "Linux 6.13 has them",
+        || features::multi_link(LinkKind::Session),
+    ),
+    (
+        "return-probes",
+        "return probes that pass seccomp filters, to follow blocks (--live)",
+        Need::Better,
+        "Linux 6.11 to 6.13 lack them, but for late releases of 6.12 and 6.13; without them --live is refused",
+        features::harmless_return_probes,
+    ),
 ];
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).

@@ -12,47 +12,84 @@
 //! r) of the linearised ratio. Unscaled, the variance is Vₐ: scaling lowers it wherever r V < 2 Vₐ. Blocks of one size
 //! class have Vₐ/V close to r, so it is lower by 1 - r there: nothing for a rare site, all of it for the whole. It can
 //! only be higher for a group of the largest blocks of a class well above the interval, where all of V is negligible.
+//!
+//! Samples that were taken in windows carry what the window stands for, ω ([`super::epochs`]): Yₐ is Σ ω S/p then, r = Yₐ/Y
+//! with Y as it is in the windows, and the residuals are S (ω 1ₐ - r). What windows differ by comes on top
+//! ([`super::between`]).
 
-use tracer_ebpf::abi::allocation::{SIZE_CLASSES, size_class};
+mod cells;
+mod intervals;
 
+use cells::{cell_of, exact_cells, exact_total};
+
+use super::between::{Between, Whole};
+use super::chain::Chain;
+use super::compare::share;
+use super::epochs::{Epochs, Weight};
 use super::inclusion::{weigh, weigh_tick};
-use super::interval::{self, Interval};
+use super::interval;
 use super::measure::{Estimate, Exact, Measure};
-use super::strata::{Cell, Design, Strata, Stratum};
+use super::parts::{Groups, Parts, Scratch};
+use super::quantile::NORMAL;
+use super::strata::{Design, Strata};
+use super::totals::{self, Bounded, Totals};
 use crate::recording::{About, Recording, Sample, StackIndex, about::Source};
 
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    kept: f64,
-    unit: f64,
-    strata: Strata,
-    bundles: Vec<Bundle>,
-    attributed: Measure,
-    exact: Option<Exact>,
+    pub(super) kept: f64,
+    /// Bytes that one sample more would stand for.
+    pub(super) unit: f64,
+    pub(super) strata: Strata,
+    /// Of bytes and objects, on top of what strata are scaled by.
+    pub(super) factors: [f64; 2],
+    pub(super) bundles: Vec<Bundle>,
+    pub(super) windows: Option<Windows>,
+    pub(super) attributed: Measure,
+    pub(super) unattributed: Measure,
+    pub(super) totals: Totals,
+    /// What all samples speak for where these are [`Self::select`]ed ones and that is known exactly.
+    pub(super) selected_of: Option<Measure>,
 }
 
-/// The samples of one stack in one stratum.
+/// What samples were taken in windows has more.
+#[derive(Clone, Debug)]
+pub(super) struct Windows {
+    epochs: Epochs,
+    between: Between,
+    /// By window in place of stratum, scaled.
+    bundles: Vec<Bundle>,
+}
+
+impl Windows {
+    /// What each of them stands for.
+    pub(super) fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+}
+
+/// The samples of one stack, or what stands in its place, in one stratum or in one window.
 #[derive(Clone, Copy, Debug)]
-struct Bundle {
-    stratum: u32,
+pub(super) struct Bundle {
+    of: u32,
     stack: StackIndex,
-    estimate: Measure,
+    parts: Parts,
 }
 
 impl Calibration {
     /// Weighs the samples of a recording. Linear in their number, up to sorting.
     pub fn new(recording: &Recording) -> Self {
-        let samples = &recording.samples;
-        let lost = recording.about.losses.samples() as f64;
+        let Recording { about, samples, .. } = recording;
+        let lost = about.losses.samples() as f64;
         let kept = if samples.is_empty() { 1.0 } else { samples.len() as f64 / (samples.len() as f64 + lost) };
         let interval = samples.iter().map(|s| s.interval).max().unwrap_or(0);
-        let unit = interval as f64 / kept;
+        let epochs = Epochs::new(about);
 
-        let mut cells = exact_cells(&recording.about);
+        let mut cells = exact_cells(about);
         for sample in samples {
-            let cell = &mut cells[cell_of(&recording.about, sample)];
-            cell.estimate += weigh_sample(&recording.about, sample, kept);
+            let cell = &mut cells[cell_of(about, sample)];
+            cell.estimate += weigh_sample(about, sample, kept);
             cell.sampled += Exact { calls: 1, bytes: sample.size };
         }
         let accounted = accounted(recording);
@@ -60,74 +97,187 @@ impl Calibration {
             Some(exact) => Strata::whole(&cells, exact),
             None => Strata::new(&cells, Design { interval, kept }),
         };
+        let bundles = by_stratum(recording, &strata, kept, epochs.as_ref(), |_, sample| Some(sample.stack));
+        let mut calibration = Self {
+            kept,
+            unit: interval as f64 / kept,
+            unattributed: exact_measure(strata.unattributed),
+            strata,
+            factors: [1.0; 2],
+            bundles,
+            windows: None,
+            attributed: Measure::default(),
+            totals: Totals::Exact(accounted.unwrap_or_else(|| exact_total(about))),
+            selected_of: None,
+        };
+        (calibration.attributed, _) = calibration.all();
+        let counted = accounted.is_some() || !about.counters.is_empty();
+        let calibrated = calibration.strata.strata.iter().all(|s| s.exact.is_some()) && counted;
+        match epochs {
+            Some(epochs) => calibration.extend(recording, epochs),
+            None if !calibrated => calibration.totals = calibration.estimated(),
+            None => {}
+        }
+        calibration
+    }
 
-        let mut order: Vec<(u64, u32)> = (0u32..)
-            .zip(samples)
-            .map(|(i, sample)| {
-                let stratum = strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
-                (u64::from(stratum) << 32 | u64::from(sample.stack), i)
-            })
-            .collect();
-        order.sort_unstable();
-        let mut bundles: Vec<Bundle> = Vec::new();
-        for (key, i) in order {
-            let sample = &samples[i as usize];
-            let estimate = weigh_sample(&recording.about, sample, kept);
-            let (stratum, stack) = ((key >> 32) as u32, key as u32);
-            match bundles.last_mut() {
-                Some(last) if (last.stratum, last.stack) == (stratum, stack) => last.estimate += estimate,
-                _ => bundles.push(Bundle { stratum, stack, estimate }),
+    /// The totals of samples alone.
+    pub(super) fn estimated(&self) -> Totals {
+        let mut total = self.attributed;
+        total += self.unattributed;
+        let Measure { bytes, objects, .. } = total;
+        Totals::Estimated {
+            bytes: Bounded { value: bytes.value, interval: interval::of_sum(bytes, self.unit) },
+            objects: Bounded {
+                value: objects.value,
+                interval: interval::of_sum(objects, mean_objects(&self.attributed)),
+            },
+        }
+    }
+
+    /// Scales what was counted in windows to what there was of everything, and samples to that.
+    fn extend(&mut self, recording: &Recording, epochs: Epochs) {
+        let [bytes, objects] = totals::of_windows(&epochs);
+        self.totals = match epochs.unbounded {
+            None => Totals::Estimated { bytes: bytes.0, objects: objects.0 },
+            Some(because) => Totals::AtLeast { bytes: bytes.1, objects: objects.1, because },
+        };
+        let all = match self.totals {
+            Totals::AtLeast { bytes, objects, .. } => [bytes, objects],
+            _ => [bytes.0.value, objects.0.value],
+        };
+        // What has no sample is as uncertain as everything is.
+        let relative = [&bytes.0, &objects.0].map(|Bounded { value, interval }| match value {
+            value if *value > 0.0 => (interval.high - interval.low) / (2.0 * NORMAL * value),
+            _ => 0.0,
+        });
+        let samples = [self.attributed.bytes.value, self.attributed.objects.value];
+        let mut total = [0.0; 2];
+        for (q, rest) in [&mut self.unattributed.bytes, &mut self.unattributed.objects].into_iter().enumerate() {
+            let counted = epochs.totals[q].counted;
+            if counted > 0.0 {
+                rest.value *= all[q] / counted;
+                rest.variance = (rest.value * relative[q]).powi(2);
             }
+            let left = all[q] - rest.value;
+            if samples[q] > 0.0 && left > 0.0 {
+                self.factors[q] = left / samples[q];
+            }
+            total[q] = self.factors[q] * samples[q] + rest.value;
         }
+        self.unattributed.share_variance = self.unattributed.bytes.variance;
+        if epochs.totals[0].counted > 0.0 {
+            self.unit *= total[0] / epochs.totals[0].counted;
+        }
+        let (attributed, by_cost) = self.all();
 
-        let mut attributed = Measure::default();
-        for stratum in &strata.strata {
-            attributed += scaled(stratum.estimate, stratum);
+        let bundles = bundled(&recording.samples, |_, sample| {
+            let weight = epochs.weight(sample.epoch);
+            let link = weight.link?;
+            let correction = epochs.links.get(link as usize)?.correction;
+            let factors = self.factors_of(&recording.about, sample);
+            Some((
+                link,
+                sample.stack,
+                Between::in_window(
+                    sample,
+                    &Parts::of(weigh_sample(&recording.about, sample, self.kept), weight),
+                    weight.mid(),
+                    factors,
+                    correction,
+                ),
+            ))
+        });
+        let mut of_links = vec![Parts::default(); epochs.links.len()];
+        for bundle in &bundles {
+            of_links[bundle.of as usize] += bundle.parts;
         }
-        let calibrated = strata.strata.iter().all(|s| s.exact.is_some());
-        let counted = calibrated && !recording.about.counters.is_empty();
-        let exact = accounted.or_else(|| counted.then(|| exact_total(&recording.about)));
-        Self { kept, unit, strata, bundles, attributed, exact }
+        let whole = Whole { attributed: [attributed.bytes.value, attributed.objects.value], total, by_cost };
+        let between = Between::new(&epochs, &of_links, whole);
+        self.windows = Some(Windows { epochs, between, bundles });
+        self.attributed = self.sum(1, |_, groups| groups.add(0)).first().copied().unwrap_or_default();
+    }
+
+    /// All samples, scaled, with the variance of the byte sampling; and their bytes at both ends of the cost of a hit.
+    fn all(&self) -> (Measure, [f64; 2]) {
+        let (mut all, mut by_cost) = (Measure::default(), [0.0; 2]);
+        for bundles in self.bundles.chunk_by(|a, b| a.of == b.of) {
+            let Some(stratum) = bundles.first().and_then(|b| self.strata.strata.get(b.of as usize)) else { continue };
+            let mut parts = Parts::default();
+            bundles.iter().for_each(|bundle| parts += bundle.parts);
+            all += parts.scaled(stratum, self.factors);
+            add(&mut by_cost, parts.by_cost, self.factors[0] * stratum.factors()[0]);
+        }
+        (all, by_cost)
+    }
+
+    /// What a sample's weights are multiplied with: bytes, objects.
+    fn factors_of(&self, about: &About, sample: &Sample) -> [f64; 2] {
+        let stratum = self.strata.of_cell.get(cell_of(about, sample)).copied().flatten();
+        let stratum = stratum.and_then(|s| self.strata.strata.get(s as usize));
+        let [bytes, objects] = stratum.map_or([1.0; 2], |stratum| stratum.factors());
+        [self.factors[0] * bytes, self.factors[1] * objects]
     }
 
     /// Adds up groups: `visit` is called for stacks and names each group that the stack belongs to, once. Returns one
     /// measure for each group. Groups may overlap; the cost is the number of groups named.
     ///
-    /// A stack that has samples in k strata is visited k times. One pass takes one stratum, so that a
-    /// group needs one slot of scratch space and not one for each stratum.
+    /// A stack that has samples in k strata and in n windows is visited k + n times. One pass takes one stratum or window,
+    /// so that a group needs one slot of scratch space and not one for each of them.
     pub fn sum(&self, groups: usize, mut visit: impl FnMut(StackIndex, &mut Groups<'_>)) -> Vec<Measure> {
         let mut totals = vec![Measure::default(); groups];
-        let mut scratch = vec![Measure::default(); groups];
-        let mut touched: Vec<u32> = Vec::new();
-        for bundles in self.bundles.chunk_by(|a, b| a.stratum == b.stratum) {
+        let mut scratch = Scratch::new(groups);
+        let windows = self.windows.as_ref();
+        let mut by_cost = vec![[0.0; 2]; if windows.is_some() { groups } else { 0 }];
+        for bundles in self.bundles.chunk_by(|a, b| a.of == b.of) {
             for bundle in bundles {
-                visit(
-                    bundle.stack,
-                    &mut Groups { scratch: &mut scratch, touched: &mut touched, estimate: bundle.estimate },
-                );
+                visit(bundle.stack, &mut scratch.groups(bundle.parts));
             }
-            let Some(stratum) = bundles.first().and_then(|b| self.strata.strata.get(b.stratum as usize)) else {
+            let Some(stratum) = bundles.first().and_then(|b| self.strata.strata.get(b.of as usize)) else {
                 continue;
             };
-            for group in touched.drain(..) {
-                let part = std::mem::take(&mut scratch[group as usize]);
-                totals[group as usize] += scaled(part, stratum);
+            for (group, parts) in scratch.drain() {
+                totals[group] += parts.scaled(stratum, self.factors);
+                if let Some(by_cost) = by_cost.get_mut(group) {
+                    add(by_cost, parts.by_cost, self.factors[0] * stratum.factors()[0]);
+                }
             }
         }
+        let Some(Windows { between, bundles, .. }) = windows else {
+            self.estimated_shares(&mut totals);
+            return totals;
+        };
+        let mut chains = vec![Chain::default(); groups];
+        for bundles in bundles.chunk_by(|a, b| a.of == b.of) {
+            for bundle in bundles {
+                visit(bundle.stack, &mut scratch.groups(bundle.parts));
+            }
+            for (group, parts) in scratch.drain() {
+                chains[group].push(between.steps(), bundles[0].of, &parts);
+            }
+        }
+        for ((total, chain), by_cost) in totals.iter_mut().zip(&chains).zip(by_cost) {
+            between.widen(total, chain, by_cost);
+        }
         totals
+    }
+
+    /// Shares of a sum that is itself an estimate.
+    fn estimated_shares(&self, groups: &mut [Measure]) {
+        if self.exact().is_none() {
+            let all = self.attributed.bytes;
+            for group in groups {
+                group.share_variance = share(group.bytes, all).variance * all.value * all.value;
+            }
+        }
     }
 
     /// What one sample stands for: (bytes, objects), scaled.
     pub fn weight(&self, about: &About, sample: &Sample) -> (f64, f64) {
         let weight = weigh_sample(about, sample, self.kept);
-        let stratum = self.strata.of_cell.get(cell_of(about, sample)).copied().flatten();
-        match stratum.and_then(|s| self.strata.strata.get(s as usize)) {
-            Some(stratum) => {
-                let scaled = scaled(weight, stratum);
-                (scaled.bytes.value, scaled.objects.value)
-            }
-            None => (weight.bytes.value, weight.objects.value),
-        }
+        let [bytes, objects] = self.factors_of(about, sample);
+        let window = weight_in(self.windows.as_ref().map(|windows| &windows.epochs), sample).mid();
+        (weight.bytes.value * bytes * window, weight.objects.value * objects * window)
     }
 
     /// Everything that samples speak for. With exact counters its variance is 0.
@@ -135,75 +285,95 @@ impl Calibration {
         self.attributed
     }
 
-    /// What was counted but has no sample to speak for it.
+    /// What was counted but has no sample to speak for it: in windows, where there are windows.
     pub fn unattributed(&self) -> Exact {
         self.strata.unattributed
+    }
+
+    /// What that stands for in the whole recording. [`Self::attributed`] and this add up to the totals.
+    pub fn unattributed_measure(&self) -> Measure {
+        self.unattributed
+    }
+
+    /// What can be said of everything.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// The exact totals, where there are exact counters for all samples: [`Self::attributed`] and
     /// [`Self::unattributed`] add up to them.
     pub fn exact(&self) -> Option<Exact> {
-        self.exact
+        match self.totals {
+            Totals::Exact(exact) => Some(exact),
+            _ => None,
+        }
+    }
+
+    /// Whether calls were counted in windows only.
+    pub fn in_windows(&self) -> bool {
+        self.windows.is_some()
+    }
+
+    /// What one sample more of small blocks stands for, in bytes: the largest interval, raised for lost samples and for windows.
+    pub fn unit(&self) -> f64 {
+        self.unit
     }
 
     /// Share of the samples taken that reached the recording.
     pub fn kept(&self) -> f64 {
         self.kept
     }
+}
 
-    /// What one event more would add to bytes: a sample of the smallest blocks, or a tick.
-    pub fn unit(&self) -> f64 {
-        self.unit
-    }
+/// Objects that one sample stands for.
+fn mean_objects(part: &Measure) -> f64 {
+    if part.samples == 0 { 0.0 } else { part.objects.value / part.samples as f64 }
+}
 
-    /// 95 % interval of a group's bytes.
-    pub fn bytes_interval(&self, group: &Measure) -> Interval {
-        match self.exact {
-            Some(_) => interval::of_part(group.bytes, self.unit, self.attributed.bytes.value, self.unit),
-            None => interval::of_sum(group.bytes, self.unit),
-        }
-    }
+/// An exact count as a measure: an estimate without variance and without samples.
+fn exact_measure(exact: Exact) -> Measure {
+    let certain = |value: u64| Estimate { value: value as f64, variance: 0.0 };
+    Measure { bytes: certain(exact.bytes), objects: certain(exact.calls), ..Measure::default() }
+}
 
-    /// 95 % interval of a group's objects: of those of sizes that were sampled. Blocks of a few bytes can be many
-    /// before one is sampled, so that no bound holds for sizes unseen; one event more weighs as much as the mean of
-    /// those seen.
-    pub fn objects_interval(&self, group: &Measure) -> Interval {
-        let mean = |part: Measure| if part.samples == 0 { 0.0 } else { part.objects.value / part.samples as f64 };
-        let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean(*group) } else { 0.0 };
-        if self.exact.is_none() {
-            return interval::of_sum(group.objects, unit);
-        }
-        let whole = self.attributed;
-        let rest = Measure {
-            samples: whole.samples.saturating_sub(group.samples),
-            objects: Estimate { value: whole.objects.value - group.objects.value, variance: 0.0 },
-            ..Measure::default()
-        };
-        let rest_unit = if unit == 0.0 || rest.samples > 0 { mean(rest) } else { mean(whole) };
-        interval::of_part(group.objects, unit, whole.objects.value, rest_unit)
+fn add(sum: &mut [f64; 2], other: [f64; 2], factor: f64) {
+    for (sum, other) in sum.iter_mut().zip(other) {
+        *sum += factor * other;
     }
 }
 
-/// The groups of a stack, see [`Calibration::sum`].
-pub struct Groups<'a> {
-    scratch: &'a mut [Measure],
-    touched: &'a mut Vec<u32>,
-    estimate: Measure,
+/// The samples that `key` gives a number, added up by stratum and number.
+pub(super) fn by_stratum(
+    recording: &Recording,
+    strata: &Strata,
+    kept: f64,
+    epochs: Option<&Epochs>,
+    key: impl Fn(u32, &Sample) -> Option<u32>,
+) -> Vec<Bundle> {
+    bundled(&recording.samples, |index, sample| {
+        let stratum = strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
+        let measure = weigh_sample(&recording.about, sample, kept);
+        Some((stratum, key(index, sample)?, Parts::of(measure, weight_in(epochs, sample))))
+    })
 }
 
-impl Groups<'_> {
-    /// The stack belongs to this group.
-    ///
-    /// # Panics
-    /// Where `group` is not below the number of groups.
-    #[inline]
-    pub fn add(&mut self, group: u32) {
-        let slot = &mut self.scratch[group as usize];
-        if slot.samples == 0 {
-            self.touched.push(group);
+/// Adds up samples by stratum or window, and by stack or what stands in its place; in that order.
+fn bundled(samples: &[Sample], of: impl Fn(u32, &Sample) -> Option<(u32, u32, Parts)>) -> Vec<Bundle> {
+    let keyed = (0u32..).zip(samples).filter_map(|(i, sample)| {
+        let (outer, inner, _) = of(i, sample)?;
+        Some((u64::from(outer) << 32 | u64::from(inner), i))
+    });
+    let mut order: Vec<(u64, u32)> = keyed.collect();
+    order.sort_unstable();
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for (_, i) in order {
+        let Some((outer, inner, parts)) = of(i, &samples[i as usize]) else { continue };
+        match bundles.last_mut() {
+            Some(last) if (last.of, last.stack) == (outer, inner) => last.parts += parts,
+            _ => bundles.push(Bundle { of: outer, stack: inner, parts }),
         }
-        *slot += self.estimate;
     }
+    bundles
 }
 
 fn weigh_sample(about: &About, sample: &Sample, kept: f64) -> Measure {
@@ -213,48 +383,6 @@ fn weigh_sample(about: &About, sample: &Sample, kept: f64) -> Measure {
     }
 }
 
-/// A part of a stratum, scaled with it.
-fn scaled(part: Measure, stratum: &Stratum) -> Measure {
-    let Some(exact) = stratum.exact else { return part };
-    Measure {
-        samples: part.samples,
-        bytes: ratio(part.bytes, stratum.estimate.bytes, exact.bytes),
-        objects: ratio(part.objects, stratum.estimate.objects, exact.calls),
-    }
-}
-
-fn ratio(part: Estimate, whole: Estimate, exact: u64) -> Estimate {
-    if whole.value <= 0.0 {
-        return part;
-    }
-    let g = exact as f64 / whole.value;
-    let r = (part.value / whole.value).min(1.0);
-    let rest = (whole.variance - part.variance).max(0.0);
-    Estimate { value: g * part.value, variance: g * g * ((1.0 - r).powi(2) * part.variance + r * r * rest) }
-}
-
-/// All cells that the counters have, counter by counter, and one more for samples of no counter.
-fn exact_cells(about: &About) -> Vec<Cell> {
-    let mut cells = Vec::with_capacity(about.counters.len() * SIZE_CLASSES + 1);
-    for (index, counter) in (0..).zip(&about.counters) {
-        let base = cells.len();
-        cells.extend((0..SIZE_CLASSES).map(|class| Cell {
-            class: class as u8,
-            counter: index,
-            exact: Some(Exact::default()),
-            ..Cell::default()
-        }));
-        for class in &counter.classes {
-            let cell = cells[base..].get_mut(usize::from(class.class)).and_then(|cell| cell.exact.as_mut());
-            if let Some(exact) = cell {
-                *exact += Exact { calls: class.calls, bytes: class.bytes };
-            }
-        }
-    }
-    cells.push(Cell { class: u8::MAX, counter: u32::MAX, ..Cell::default() });
-    cells
-}
-
 /// The CPU time that the kernel accounted for, and the ticks that were taken of it.
 fn accounted(recording: &Recording) -> Option<Exact> {
     let bytes = recording.about.cpu.as_ref()?.accounted_ns?;
@@ -262,175 +390,11 @@ fn accounted(recording: &Recording) -> Option<Exact> {
     Some(Exact { calls, bytes })
 }
 
-/// The index of a sample's cell in [`exact_cells`].
-fn cell_of(about: &About, sample: &Sample) -> usize {
-    let counter = (sample.counter as usize).min(about.counters.len());
-    if counter == about.counters.len() {
-        counter * SIZE_CLASSES
-    } else {
-        counter * SIZE_CLASSES + size_class(sample.size)
-    }
-}
-
-fn exact_total(about: &About) -> Exact {
-    let mut total = Exact::default();
-    for class in about.counters.iter().flat_map(|counter| &counter.classes) {
-        total += Exact { calls: class.calls, bytes: class.bytes };
-    }
-    total
+fn weight_in(epochs: Option<&Epochs>, sample: &Sample) -> Weight {
+    epochs.map_or(Weight::ONE, |epochs| epochs.weight(sample.epoch))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::recording::about::{Counter, CpuTime, SizeClass};
-
-    const R: u64 = 4096;
-
-    fn sample(stack: u32, size: u64) -> Sample {
-        Sample { stack, size, interval: R, process: 1, thread: 1, ..Sample::default() }
-    }
-
-    fn recording(samples: Vec<Sample>, classes: &[(u64, u64)]) -> Recording {
-        let classes = classes
-            .iter()
-            .map(|&(size, calls)| SizeClass { class: size_class(size) as u8, calls, bytes: calls * size })
-            .collect();
-        let about = About { counters: vec![Counter { classes, ..Counter::default() }], ..About::default() };
-        Recording { about, samples, ..Recording::default() }
-    }
-
-    /// Group 0: everything; group 1 + s: stack s.
-    fn sum(calibration: &Calibration) -> Vec<Measure> {
-        calibration.sum(3, |stack, groups| {
-            groups.add(0);
-            groups.add(1 + stack);
-        })
-    }
-
-    fn near(a: f64, b: f64) {
-        assert!((a - b).abs() <= 1e-9 * b.abs(), "{a} is not {b}");
-    }
-
-    #[test]
-    fn totals_are_the_exact_ones_and_shares_those_of_the_samples() {
-        let samples = (0..100).map(|i| sample(u32::from(i % 4 == 0), 16)).collect();
-        let calibration = Calibration::new(&recording(samples, &[(16, 30_000)]));
-        let groups = sum(&calibration);
-        near(groups[0].bytes.value, 480_000.0);
-        near(groups[0].objects.value, 30_000.0);
-        near(groups[2].bytes.value, 120_000.0);
-        assert!(groups[0].bytes.variance.abs() < 1e-3);
-        // Binomial: n r (1-r) sample weights squared.
-        let weight = 480_000.0 / 100.0;
-        let p = -(-16.0 / R as f64).exp_m1();
-        near(groups[2].bytes.variance, 100.0 * 0.25 * 0.75 * weight * weight * (1.0 - p));
-        assert_eq!(calibration.exact(), Some(Exact { calls: 30_000, bytes: 480_000 }));
-    }
-
-    #[test]
-    fn attributed_and_unattributed_are_the_exact_total() {
-        let samples = (0..50).map(|i| sample(i % 2, 16)).collect();
-        let calibration = Calibration::new(&recording(samples, &[(16, 12_000), (64, 10), (1 << 30, 2), (0, 5)]));
-        let unattributed = calibration.unattributed();
-        assert_eq!(unattributed, Exact { calls: 7, bytes: 2 << 30 });
-        let exact = calibration.exact().unwrap();
-        near(calibration.attributed().bytes.value, (exact.bytes - unattributed.bytes) as f64);
-        near(calibration.attributed().objects.value, 12_010.0);
-        near(sum(&calibration)[0].bytes.value, calibration.attributed().bytes.value);
-    }
-
-    #[test]
-    fn single_weights_add_up_to_the_groups() {
-        let samples = (0..500u32).map(|i| sample(i % 2, u64::from(i % 7) * 900 + 1)).collect();
-        let mut recording = recording(samples, &[(1000, 300), (3000, 500), (5000, 400)]);
-        recording.about.losses.ring_full = 100;
-        let calibration = Calibration::new(&recording);
-        let of_stack_1 = recording.samples.iter().filter(|s| s.stack == 1);
-        let bytes: f64 = of_stack_1.map(|s| calibration.weight(&recording.about, s).0).sum();
-        near(sum(&calibration)[2].bytes.value, bytes);
-    }
-
-    #[test]
-    fn without_counters_estimates_stay_as_they_are() {
-        let mut recording = recording(vec![sample(0, 16); 100], &[]);
-        recording.about.counters.clear();
-        let calibration = Calibration::new(&recording);
-        assert_eq!(calibration.exact(), None);
-        let weight = weigh(16, R, 1.0);
-        near(sum(&calibration)[0].bytes.value, 100.0 * weight.bytes.value);
-        near(sum(&calibration)[0].bytes.variance, 100.0 * weight.bytes.variance);
-        let interval = calibration.bytes_interval(&sum(&calibration)[0]);
-        assert!(interval.low < 100.0 * R as f64 && interval.high > 100.0 * R as f64);
-    }
-
-    #[test]
-    fn lost_samples_raise_weights_and_widen_intervals() {
-        let mut recording = recording(vec![sample(0, 16); 100], &[]);
-        recording.about.counters.clear();
-        let whole = sum(&Calibration::new(&recording))[0];
-        recording.about.losses.ring_full = 100;
-        let half = sum(&Calibration::new(&recording))[0];
-        near(half.bytes.value, 2.0 * whole.bytes.value);
-        assert!(half.bytes.variance > 4.0 * whole.bytes.variance);
-    }
-
-    #[test]
-    fn ticks_have_the_intervals_of_poisson_variables() {
-        const PERIOD: u64 = 10_000_000;
-        let tick = |stack| Sample { interval: PERIOD, counter: u32::MAX, ..sample(stack, PERIOD) };
-        let about = About { source: Source::Cpu, ..About::default() };
-        let samples = (0..110).map(|i| tick(u32::from(i >= 100))).collect();
-        let calibration = Calibration::new(&Recording { about, samples, ..Recording::default() });
-        let groups = sum(&calibration);
-        assert_eq!((groups[2].bytes.value, groups[2].bytes.variance), (1e8, 1e15));
-        // Garwood's interval of 10 events: [4.80, 18.39].
-        let interval = calibration.bytes_interval(&groups[2]);
-        assert!(
-            (interval.low / 1e7 - 4.795).abs() < 0.01 && (interval.high / 1e7 - 18.39).abs() < 0.01,
-            "{interval:?}"
-        );
-        let ticks = calibration.objects_interval(&groups[2]);
-        assert!((ticks.low - 4.795).abs() < 0.01 && (ticks.high - 18.39).abs() < 0.01, "{ticks:?}");
-        assert_eq!(calibration.exact(), None);
-    }
-
-    #[test]
-    fn ticks_divide_the_cpu_time_that_the_kernel_accounts_for() {
-        const PERIOD: u64 = 10_000_000;
-        let tick = |stack| Sample { interval: PERIOD, ..sample(stack, PERIOD) };
-        let cpu = CpuTime { period_ns: PERIOD, accounted_ns: Some(990_000_000) };
-        let about = About { source: Source::Cpu, cpu: Some(cpu), ..About::default() };
-        let samples: Vec<_> = (0..100).map(|i| tick(u32::from(i >= 75))).collect();
-        let recording = Recording { about, samples, ..Recording::default() };
-        let calibration = Calibration::new(&recording);
-        assert_eq!(calibration.exact(), Some(Exact { calls: 100, bytes: 990_000_000 }));
-        let groups = sum(&calibration);
-        near(groups[0].bytes.value, 9.9e8);
-        near(groups[1].bytes.value, 0.75 * 9.9e8);
-        // Binomial: n r (1-r).
-        near(groups[1].bytes.variance, 100.0 * 0.75 * 0.25 * 9.9e6 * 9.9e6);
-        let whole = calibration.bytes_interval(&groups[0]);
-        assert!(whole.high == 9.9e8 && whole.low < 9.9e8);
-
-        let idle = Calibration::new(&Recording { samples: Vec::new(), ..recording });
-        assert_eq!((idle.unattributed().bytes, idle.attributed().samples), (990_000_000, 0));
-    }
-
-    #[test]
-    fn an_empty_recording_is_empty() {
-        let calibration = Calibration::new(&Recording::default());
-        assert_eq!(calibration.attributed(), Measure::default());
-        assert_eq!((calibration.exact(), calibration.kept()), (None, 1.0));
-        assert_eq!(calibration.bytes_interval(&Measure::default()), Interval::default());
-    }
-
-    #[test]
-    fn sampled_without_an_interval_everything_is_exact() {
-        let samples: Vec<_> = (0..10).map(|i| Sample { interval: 0, ..sample(i % 2, 100) }).collect();
-        let calibration = Calibration::new(&recording(samples, &[(100, 10)]));
-        let group = sum(&calibration)[1];
-        assert_eq!(calibration.bytes_interval(&group), Interval { low: 500.0, high: 500.0 });
-        assert_eq!(calibration.objects_interval(&group), Interval { low: 5.0, high: 5.0 });
-    }
-}
+mod tests;
+#[cfg(test)]
+mod windows_tests;

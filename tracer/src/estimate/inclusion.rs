@@ -28,6 +28,7 @@ pub fn weigh(size: u64, interval: u64, kept: f64) -> Measure {
         samples: 1,
         bytes: Estimate { value: size * objects.value, variance: size * size * objects.variance },
         objects,
+        share_variance: 0.0,
     }
 }
 
@@ -39,11 +40,8 @@ pub fn weigh(size: u64, interval: u64, kept: f64) -> Measure {
 pub fn weigh_tick(period: u64, kept: f64) -> Measure {
     let objects = Estimate { value: 1.0 / kept, variance: 1.0 / (kept * kept) };
     let period = period as f64;
-    Measure {
-        samples: 1,
-        bytes: Estimate { value: period * objects.value, variance: period * period * objects.variance },
-        objects,
-    }
+    let bytes = Estimate { value: period * objects.value, variance: period * period * objects.variance };
+    Measure { samples: 1, bytes, objects, share_variance: bytes.variance }
 }
 
 #[cfg(test)]

@@ -40,6 +40,18 @@ pub fn of_sum(estimate: Estimate, unit: f64) -> Interval {
     Interval { low, high }
 }
 
+/// The interval of a sum whose variance comes from rare events of about the size `unit`, which may be less than all of
+/// it: some of it may be certain. The events are a sum V/u in the sense of [`of_sum`].
+pub fn of_events(estimate: Estimate, unit: f64) -> Interval {
+    let Estimate { value, variance } = estimate;
+    if unit <= 0.0 {
+        return of_sum(estimate, unit);
+    }
+    let rare = (variance / unit).min(value.max(0.0));
+    let Interval { low, high } = of_sum(Estimate { value: rare, variance }, unit);
+    Interval { low: value - rare + low, high: value - rare + high }
+}
+
 /// The interval of a part of a whole that is known exactly.
 ///
 /// A part of more than half is the whole less its complement, which is the rarer of the two and has the skewed

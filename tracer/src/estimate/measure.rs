@@ -28,6 +28,9 @@ pub struct Measure {
     pub bytes: Estimate,
     /// Allocations.
     pub objects: Estimate,
+    /// The variance that `bytes` would have if the sum of everything were known: that of its share, times the square of
+    /// the sum. The same as that of `bytes` where the sum is exact.
+    pub share_variance: f64,
 }
 
 impl AddAssign for Measure {
@@ -35,6 +38,7 @@ impl AddAssign for Measure {
         self.samples += other.samples;
         self.bytes += other.bytes;
         self.objects += other.objects;
+        self.share_variance += other.share_variance;
     }
 }
 

@@ -16,8 +16,18 @@
 //!    are known exactly, and the samples of a class are scaled to them ([`strata`], [`calibration`]). The totals of the
 //!    picture are then exact, and what is left to chance is how they divide.
 //!
-//! Variances are sums over samples, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
-//! them that hold from no sample at all to millions. [`compare`] has shares and differences.
+//! # Windows
+//!
+//! Where probes were in for one window of each epoch only, the above holds for the windows; [`epochs`] says what each of
+//! them stands for, [`between`] how much they differ, [`placement`] where they must lie for it to be unbiased. Counts are
+//! exact for the windows then, and estimates, or lower bounds, for the whole ([`totals`]).
+//!
+//! # Intervals
+//!
+//! Variances are sums over samples and windows, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
+//! them that hold from no sample at all to millions. [`compare`] has shares and differences; a difference between two
+//! recordings also has to do with chance in the program itself ([`slices`]), and many of them are many chances to be
+//! wrong ([`family`]).
 //!
 //! # CPU time
 //!
@@ -34,17 +44,34 @@
 //! is why losses are printed. (Without exact counters, intervals of large parts are wider than they need be: that the
 //! total number of samples is known is not made use of.)
 
+pub mod between;
 pub mod calibration;
+mod chain;
 pub mod compare;
+pub mod epochs;
+pub mod family;
+pub mod followed;
+pub mod growth;
 pub mod inclusion;
 pub mod interval;
 pub mod measure;
+pub mod parts;
+pub mod placement;
 mod quantile;
+mod selection;
+pub mod slices;
 pub mod strata;
+mod student;
+pub mod survival;
+pub mod thinning;
+pub mod totals;
 
 #[cfg(test)]
 mod coverage_tests;
+#[cfg(test)]
+mod window_tests;
 
 pub use calibration::Calibration;
 pub use interval::Interval;
 pub use measure::{Estimate, Exact, Measure};
+pub use totals::{Bounded, Totals};

@@ -1,7 +1,7 @@
 //! Quantiles of the chi-squared distribution, for real degrees of freedom.
 
 /// 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub const NORMAL: f64 = 1.959_963_984_540_054;
 /// From here on the Wilson-Hilferty approximation is closer than 2 in 10,000.
 const MANY: f64 = 100.0;
 
@@ -20,8 +20,8 @@ pub enum Tail {
 /// mean 1 - 2/(9f) and variance 2/(9f). Below, by Newton's method on the incomplete gamma function.
 pub fn chi_squared(tail: Tail, freedom: f64) -> f64 {
     let (probability, z): (f64, f64) = match tail {
-        Tail::Lower => (0.025, -Z),
-        Tail::Upper => (0.975, Z),
+        Tail::Lower => (0.025, -NORMAL),
+        Tail::Upper => (0.975, NORMAL),
     };
     let v = 2.0 / (9.0 * freedom);
     let start = freedom * (1.0 - v + z * v.sqrt()).max(0.0).powi(3);
@@ -93,12 +93,13 @@ fn lower_gamma(a: f64, x: f64, ln_gamma_a: f64) -> f64 {
     1.0 - front * fraction
 }
 
-fn nonzero(x: f64) -> f64 {
+/// Keeps a divisor away from 0.
+pub(super) fn nonzero(x: f64) -> f64 {
     if x.abs() < f64::MIN_POSITIVE { f64::MIN_POSITIVE } else { x }
 }
 
 /// ln Γ(x) for x > 0 by Stirling's series (Abramowitz and Stegun 6.1.41), after the recurrence has raised x to 10.
-fn ln_gamma(x: f64) -> f64 {
+pub(super) fn ln_gamma(x: f64) -> f64 {
     let (mut x, mut shift) = (x, 0.0);
     while x < 10.0 {
         shift -= x.ln();
@@ -133,6 +134,7 @@ mod tests {
         }
     }
 
+    /// Abramowitz and Stegun, table 26.10.
     #[test]
     fn the_approximation_takes_over_without_a_step() {
         for tail in [Tail::Lower, Tail::Upper] {

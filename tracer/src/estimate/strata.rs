@@ -68,6 +68,16 @@ pub struct Stratum {
     pub estimate: Measure,
 }
 
+impl Stratum {
+    /// What the bytes and the objects of its samples are multiplied with.
+    pub fn factors(&self) -> [f64; 2] {
+        let factor = |exact: u64, estimate: f64| if estimate > 0.0 { exact as f64 / estimate } else { 1.0 };
+        self.exact.map_or([1.0; 2], |exact| {
+            [factor(exact.bytes, self.estimate.bytes.value), factor(exact.calls, self.estimate.objects.value)]
+        })
+    }
+}
+
 /// A division of cells.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Strata {

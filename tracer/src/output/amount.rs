@@ -47,10 +47,10 @@ impl Source {
     /// What the table of sites shows.
     pub fn sites(self) -> &'static str {
         match self {
-            Self::Allocations => "Allocation sites: nearest caller outside allocator and standard library",
-            Self::Cpu => "CPU time by the nearest function outside kernel, allocator and standard library",
-            Self::PageFaults => "Page faults by the nearest function outside kernel, allocator and standard library",
-            Self::Mmap | Self::Brk => "Growth by the nearest caller outside allocator and standard library",
+            Self::Allocations => "Allocation sites",
+            Self::Cpu => "CPU time by site",
+            Self::PageFaults => "Page faults by site",
+            Self::Mmap | Self::Brk => "Growth by site",
         }
     }
 
@@ -72,11 +72,17 @@ impl Source {
 
     /// An amount: `12.3 MiB`, `1.23 s`.
     pub fn amount(self, value: f64) -> String {
-        if self == Self::Cpu { quantity::time(value) } else { quantity::bytes(value) }
+        if self == Self::Cpu { quantity::time(value.round() as u64) } else { quantity::bytes(value) }
     }
 
     /// An amount with its 95 % interval.
     pub fn amount_within(self, value: f64, interval: Interval) -> String {
-        if self == Self::Cpu { quantity::time_within(value, interval) } else { quantity::bytes_within(value, interval) }
+        if self == Self::Cpu {
+            // Whole nanoseconds, the interval rounded outwards.
+            let Interval { low, high } = interval;
+            quantity::time_within(value.round() as u64, low.floor() as u64, high.ceil() as u64)
+        } else {
+            quantity::bytes_within(value, interval)
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::{
-    profile::{Options, Split},
+    profile::{Options, Split, View},
     synthetic::program,
 };
 
@@ -31,22 +31,49 @@ fn compare(name: &str, actual: &[u8]) {
     }
 }
 
-#[test]
-fn golden_files() {
-    let recording = program::recording();
-    let profile = Profile::new(&recording);
+fn all_formats(name: &str, recording: &Recording) {
+    let profile = Profile::new(recording);
     let mut svg = Vec::new();
-    svg::write(&recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
-    compare("program.svg", &svg);
+    svg::write(recording, &profile, svg::Options { script: false }, &mut svg).unwrap();
+    compare(&format!("{name}.svg"), &svg);
     for format in [Format::Folded, Format::Json] {
         let mut out = Vec::new();
-        format.write(&recording, &profile, &mut out).unwrap();
-        compare(&format!("program{}", format.ending()), &out);
+        format.write(recording, &profile, &mut out).unwrap();
+        compare(&format!("{name}{}", format.ending()), &out);
     }
     let files = ["game.svg", "game.pb.gz"].map(|name| Destination::parse(Path::new(name)).unwrap());
     let mut summary = Vec::new();
-    text::write(&recording, &profile, &files, &mut summary).unwrap();
-    compare("program.txt", &summary);
+    text::write(recording, &profile, &files, &mut summary).unwrap();
+    compare(&format!("{name}.txt"), &summary);
+}
+
+#[test]
+fn golden_files() {
+    all_formats("program", &program::recording());
+    all_formats("live", &program::live());
+}
+
+#[test]
+fn golden_files_of_windows() {
+    all_formats("windows", &program::in_windows(1));
+}
+
+#[test]
+fn golden_files_of_lower_bounds() {
+    all_formats("bounds", &program::in_windows(4));
+}
+
+#[test]
+fn golden_views() {
+    let recording = program::live();
+    for view in View::ALL {
+        let options = Options { view: Some(view), ..Options::default() };
+        let profile = Profile::with_options(&recording, &options);
+        let mut folded = Vec::new();
+        folded::write(&profile, &mut folded).unwrap();
+        let name = if view == View::InUse { "live.folded".to_owned() } else { format!("live-{view}.folded") };
+        compare(&name, &folded);
+    }
 }
 
 #[test]
@@ -81,6 +108,47 @@ fn golden_files_by_thread() {
     Format::Pprof.write(&recording, &profile, &mut split).unwrap();
     Format::Pprof.write(&recording, &Profile::new(&recording), &mut whole).unwrap();
     assert_eq!(split, whole);
+}
+
+/// The small program, and the same without its parser and with busier players.
+#[test]
+fn golden_files_of_a_difference() {
+    use crate::output::difference::{Compared, Per};
+    use crate::profile::difference::{Chance, Difference, Side};
+    let (before, mut after) = (program::recording(), program::recording());
+    let parser = after.functions.iter().position(|function| function.name == "game::chat::Message::parse").unwrap();
+    let parses = |stack: &crate::recording::Stack| {
+        let lines = stack.frames.iter().flat_map(|&frame| &after.locations[frame as usize].lines);
+        lines.into_iter().any(|line| line.function as usize == parser)
+    };
+    let parsing: Vec<bool> = after.stacks.iter().map(parses).collect();
+    after.samples.retain(|sample| !parsing[sample.stack as usize]);
+    after.about.counters.clear();
+    after.about.duration_ns /= 2;
+    after.samples.iter_mut().for_each(|sample| sample.time_ns /= 2);
+    let mut rules = crate::profile::Rules::default();
+    rules.add_option("net=^game::net::").unwrap();
+    let side = |recording, divisor| Side { recording, divisor };
+    let difference = Difference::new(side(&before, 10.0), side(&after, 5.0), &rules, Chance::Time);
+    let compared = Compared {
+        names: ["before.pb.gz", "after.pb.gz"],
+        recordings: [&before, &after],
+        difference: &difference,
+        per: Per::Second,
+        chance: Chance::Time,
+    };
+    let mut out = Vec::new();
+    compared.write_text(&mut out).unwrap();
+    compare("difference.txt", &out);
+    let mut out = Vec::new();
+    svg::write_difference(&compared, svg::Options { script: false }, &mut out).unwrap();
+    compare("difference.svg", &out);
+    let mut out = Vec::new();
+    compared.write(Format::Folded, &mut out).unwrap();
+    compare("difference.folded", &out);
+    let mut out = Vec::new();
+    compared.write(Format::Json, &mut out).unwrap();
+    compare("difference.json", &out);
 }
 
 #[test]

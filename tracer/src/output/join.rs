@@ -16,7 +16,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::quantity::share_within;
+use super::quantity::percent_within;
 use crate::profile::join::{Join, JoinRow, Part};
 use crate::recording::{About, Recording};
 
@@ -54,7 +54,7 @@ fn table(title: &str, what: &str, rows: &[JoinRow], total: &JoinRow, out: &mut d
 }
 
 fn share(part: Part) -> String {
-    if part.amount.samples == 0 { "-".to_owned() } else { share_within(part.share, part.interval) }
+    if part.amount.samples == 0 { "-".to_owned() } else { percent_within(part.share, part.interval) }
 }
 
 fn line(out: &mut dyn Write, [cpu, allocator, allocated, name]: [&str; 4]) -> io::Result<()> {

@@ -6,14 +6,21 @@
 //! source     what was sampled: "allocations", "cpu", "page-faults", "mmap" or "brk"
 //! about      the recording without its samples: process, times, exact counters, losses, stacks (see `recording::about`)
 //! samples    number of samples; interval_min, interval_max: bytes between them (0: every call is sampled)
-//! exact      {calls, bytes} counted on every call, or null where nothing was counted; of CPU time {ticks, nanoseconds}: the kernel's account of it
-//! unattributed  of `exact` what no sample speaks for, alike
-//! total      everything, as a measure
+//! totals     "exact": every call was counted; "estimated": calls were counted in windows, or not at all; "at-least": calls
+//!            were counted in windows in which the program was slowed so much that sums are lower bounds. Shares hold.
+//! at_least_because  "slowed", "cost-unknown" or "unseen"; null unless totals are "at-least"
+//! exact      {calls, bytes} counted on every call, or null where not every call was counted; of CPU time {ticks,
+//!            nanoseconds}: the kernel's account of it
+//! unattributed  {calls, bytes}, or {ticks, nanoseconds}, that were counted but no sample speaks for
+//! view       the blocks that total, regions, sites, functions, parts and tree are about: "allocated"; where releases were
+//!            followed also "in-use" at the end, in use at the "peak", "temporary"
+//! total      everything in the view, as a measure
 //! regions    the parts that rules divide it into, most bytes first, then "other", which no rule matches; null without
 //!            rules: {region, ...measure, bytes_per_second, objects_per_second, mean_size}; the first two as
-//!            {value, low, high}, mean_size in bytes, null where there is no object
+//!            {value, low, high}, null in views of a moment (in-use, peak); mean_size in bytes, null where there is no object
 //! sites      allocation sites, most bytes first: {function, ...measure}
 //! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
+//! live       what became of the blocks, where releases were followed, else null: see below
 //! split      "process" or "thread" where these are told apart, else absent
 //! parts      processes or threads, most bytes first: {part, ...measure}; absent without split
 //! names      names of the tree's frames
@@ -21,17 +28,41 @@
 //!            both are null for the root; kind is "function", "truncated" or "unattributed", with split also "part"
 //! ```
 //!
-//! A measure is `samples`, `share` (of all bytes), and `bytes` and `objects` as `{value, low, high}`: the estimate and
-//! its 95 % interval. Of CPU time it is `nanoseconds` in place of `bytes`, and no `objects`: each sample is a tick, and intervals
-//! are nanoseconds too. Exact values have equal ends. Nodes of less than 0.01 % of the bytes are left out; their callers
+//! Where releases were followed, `live` has
+//!
+//! ```text
+//! in_use     blocks in use at the end, as an amount: {samples, bytes, objects}
+//! peak       {time_ns, ...amount}: what was in use at this moment, when most was. Other samples chose the moment
+//! temporary  {within_ns, share_of_bytes, share_of_objects, ...amount, undecided}: blocks that their thread released within
+//!            this time; the shares are {value, low, high} of all that was allocated; undecided, as an amount: blocks that were younger at the end
+//! resident   {begin, end, explained: {value, low, high}}: bytes, and the share of those at the end that blocks in use are
+//! not_followed  {calls, bytes} counted on every call, of functions or sizes of which no sample was followed: not in `live`
+//! lifetimes  sites, most bytes in use first: {function, in_use, samples, released, oldest_ns, median, p90, survival};
+//!            in_use is an amount; samples and those of them that were released; median and p90 are the ages in
+//!            nanoseconds by which 50 % and 90 % of the blocks are released, {value, low, high}: value is null where fewer are
+//!            while the recording lasts, high where too few were to say; survival are the shares of the blocks that
+//!            live longer than an age, {age_ns, value, low, high}
+//! suspects   sites that grow, then those that may, then those that are steady: {function, verdict, reason, evidence, blocks,
+//!            bytes_per_minute: {value, low, high}, significance, stay, oldest_ns}; verdict is "growing", "unknown" or
+//!            "steady"; reason is null but for unknown ones; `estimate::growth` says what the numbers mean
+//! snapshots  {every_ns, times_ns, total, sites}: bytes in use at each time as {value, low, high}; sites are {function, bytes}
+//! ```
+//!
+//! A measure is `samples`, `share` (of all bytes) with its 95 % interval `share_low` and `share_high`, and `bytes` and
+//! `objects` as `{value, low, high}`: the estimate and its 95 % interval. Of CPU time there is
+//! `nanoseconds` in place of both; each sample is a tick, and intervals are nanoseconds. Exact values have equal ends. Where totals are
+//! "at-least", `low` is what can be said, `high` is null, and `value` is the share of the lower bound of everything. Nodes of less than 0.01 % of the bytes are left out; their callers
 //! are there.
+
+mod live;
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::estimate::{Exact, Interval, Measure};
+use crate::estimate::epochs::Unbounded;
+use crate::estimate::{Exact, Interval, Measure, Totals};
 use crate::profile::name::NameKind;
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
@@ -44,7 +75,7 @@ const MIN_SHARE: f64 = 1e-4;
 pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let kept = kept_nodes(profile);
     let intervals = || recording.samples.iter().map(|sample| sample.interval);
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = profile.allocated.unattributed();
     let document = Document {
         format: "tracer-profile",
         version: 1,
@@ -53,12 +84,25 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
-        exact: profile.exact().map(|exact| Counted::new(profile.source, exact)),
+        totals: match profile.allocated.totals() {
+            Totals::Exact(_) => "exact",
+            Totals::Estimated { .. } => "estimated",
+            Totals::AtLeast { .. } => "at-least",
+        },
+        at_least_because: match profile.allocated.totals() {
+            Totals::AtLeast { because: Unbounded::Slowed(_), .. } => Some("slowed"),
+            Totals::AtLeast { because: Unbounded::CostUnknown, .. } => Some("cost-unknown"),
+            Totals::AtLeast { because: Unbounded::Unseen, .. } => Some("unseen"),
+            _ => None,
+        },
+        exact: profile.allocated.exact().map(|exact| Counted::new(profile.source, exact)),
         unattributed: Counted::new(profile.source, unattributed),
-        total: Shown::new(profile, &profile.total(), profile.exact().is_some()),
+        view: profile.view.name(),
+        total: Shown::everything(profile),
         regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
         sites: Rows { profile, rows: &profile.sites },
         functions: Rows { profile, rows: &profile.functions },
+        live: profile.live.as_ref().map(|heap| live::Live::new(recording, profile, heap)),
         split: profile.split.map(|split| split.to_string()),
         parts: profile.split.map(|_| Parts(profile)),
         names: Names(profile),
@@ -94,12 +138,16 @@ struct Document<'a> {
     samples: usize,
     interval_min: u64,
     interval_max: u64,
+    totals: &'static str,
+    at_least_because: Option<&'static str>,
     exact: Option<Counted>,
     unattributed: Counted,
+    view: &'static str,
     total: Shown,
     regions: Option<Vec<RegionLine<'a>>>,
     sites: Rows<'a>,
     functions: Rows<'a>,
+    live: Option<live::Live<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,19 +177,33 @@ impl Counted {
 struct Shown {
     samples: u64,
     share: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<Bounded>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nanoseconds: Option<Bounded>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    objects: Option<Bounded>,
+    share_low: f64,
+    share_high: f64,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Amount {
+    Memory { bytes: Bounded, objects: Bounded },
+    Time { nanoseconds: Bounded },
+}
+
+impl Amount {
+    fn new(source: Source, bytes: Bounded, objects: Bounded) -> Self {
+        match source {
+            Source::Cpu => Self::Time { nanoseconds: bytes },
+            _ => Self::Memory { bytes, objects },
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct Bounded {
     value: u64,
     low: u64,
-    high: u64,
+    high: Option<u64>,
 }
 
 impl Bounded {
@@ -149,23 +211,54 @@ impl Bounded {
     fn new(value: f64, interval: Interval) -> Self {
         let value = value.round() as u64;
         let (low, high) = (interval.low.floor() as u64, interval.high.ceil() as u64);
-        Self { value, low: low.min(value), high: high.max(value) }
+        Self { value, low: low.min(value), high: Some(high.max(value)) }
+    }
+
+    fn exact(value: f64) -> Self {
+        let value = value.round();
+        Self::new(value, Interval { low: value, high: value })
+    }
+
+    fn at_least(self) -> Self {
+        Self { high: None, ..self }
     }
 }
 
 impl Shown {
-    fn new(profile: &Profile, measure: &Measure, exact: bool) -> Self {
-        let bounded = |value: f64, interval: Interval| {
-            let value = if exact { value.round() } else { value };
-            Bounded::new(value, if exact { Interval { low: value, high: value } } else { interval })
+    fn new(profile: &Profile, measure: &Measure) -> Self {
+        let bytes = Bounded::new(measure.bytes.value, profile.bytes_interval(measure));
+        let objects = Bounded::new(measure.objects.value, profile.objects_interval(measure));
+        let (share, interval) = (profile.share(measure), profile.share_interval(measure));
+        let (bytes, objects) = match profile.totals() {
+            Totals::AtLeast { .. } => (bytes.at_least(), objects.at_least()),
+            _ => (bytes, objects),
         };
-        let amount = Some(bounded(measure.bytes.value, profile.bytes_interval(measure)));
-        let (samples, share) = (measure.samples, profile.share(measure));
-        if profile.source == Source::Cpu {
-            return Self { samples, share, bytes: None, nanoseconds: amount, objects: None };
-        }
-        let objects = Some(bounded(measure.objects.value, profile.objects_interval(measure)));
-        Self { samples, share, bytes: amount, nanoseconds: None, objects }
+        let (share_low, share_high) = (interval.low.min(share), interval.high.max(share));
+        let amount = Amount::new(profile.source, bytes, objects);
+        Self { samples: measure.samples, share, share_low, share_high, amount }
+    }
+
+    /// What was counted but not sampled.
+    fn unattributed(profile: &Profile, measure: &Measure) -> Self {
+        let (bytes, objects) = (measure.bytes.value, measure.objects.value);
+        let amount = Amount::new(profile.source, Bounded::exact(bytes), Bounded::exact(objects));
+        Self { amount, ..Self::new(profile, measure) }
+    }
+
+    fn everything(profile: &Profile) -> Self {
+        let measure = profile.total();
+        let share = if measure.bytes.value > 0.0 { 1.0 } else { 0.0 };
+        let (bytes, objects) = match profile.totals() {
+            Totals::Exact(_) => (Bounded::exact(measure.bytes.value), Bounded::exact(measure.objects.value)),
+            Totals::Estimated { bytes, objects } => {
+                (Bounded::new(bytes.value, bytes.interval), Bounded::new(objects.value, objects.interval))
+            }
+            Totals::AtLeast { bytes, objects, .. } => {
+                (Bounded::exact(bytes).at_least(), Bounded::exact(objects).at_least())
+            }
+        };
+        let amount = Amount::new(profile.source, bytes, objects);
+        Self { samples: measure.samples, share, share_low: share, share_high: share, amount }
     }
 }
 
@@ -176,10 +269,15 @@ struct RegionLine<'a> {
     #[serde(flatten)]
     measure: Shown,
     #[serde(flatten)]
-    amount_per_second: AmountRate,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    objects_per_second: Option<Rate>,
+    rates: Rates,
     mean_size: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rates {
+    Memory { bytes_per_second: Option<Rate>, objects_per_second: Option<Rate> },
+    Time { nanoseconds_per_second: Rate },
 }
 
 #[derive(Serialize)]
@@ -189,37 +287,26 @@ struct Rate {
     high: f64,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum AmountRate {
-    Bytes { bytes_per_second: Rate },
-    Time { nanoseconds_per_second: Rate },
-}
-
-impl AmountRate {
-    fn new(source: Source, rate: Rate) -> Self {
-        match source {
-            Source::Cpu => Self::Time { nanoseconds_per_second: rate },
-            _ => Self::Bytes { bytes_per_second: rate },
-        }
-    }
-}
-
 fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
     let rate = |value: f64, interval: Interval| {
         let Interval { low, high } = interval.per(recording.seconds());
         Rate { value: value / recording.seconds(), low, high }
     };
-    let is_memory = profile.source != Source::Cpu;
+    let has_rate = profile.view.has_rate();
     let line = |row: &RegionRow| {
         let total = &row.total;
         let (bytes, objects) = (total.bytes.value, total.objects.value);
         RegionLine {
             region: regions.name(row.region),
-            measure: Shown::new(profile, total, false),
-            amount_per_second: AmountRate::new(profile.source, rate(bytes, profile.bytes_interval(total))),
-            objects_per_second: is_memory.then(|| rate(objects, profile.objects_interval(total))),
-            mean_size: (objects > 0.0 && is_memory).then(|| bytes / objects),
+            measure: Shown::new(profile, total),
+            rates: match profile.source {
+                Source::Cpu => Rates::Time { nanoseconds_per_second: rate(bytes, profile.bytes_interval(total)) },
+                _ => Rates::Memory {
+                    bytes_per_second: has_rate.then(|| rate(bytes, profile.bytes_interval(total))),
+                    objects_per_second: has_rate.then(|| rate(objects, profile.objects_interval(total))),
+                },
+            },
+            mean_size: (objects > 0.0 && profile.source != Source::Cpu).then(|| bytes / objects),
         }
     };
     regions.rows.iter().map(line).collect()
@@ -240,7 +327,7 @@ impl Serialize for Rows<'_> {
         }
         serializer.collect_seq(self.rows.iter().map(|row| Line {
             function: self.profile.names.text(row.name),
-            measure: Shown::new(self.profile, &row.total, false),
+            measure: Shown::new(self.profile, &row.total),
         }))
     }
 }
@@ -257,10 +344,10 @@ impl Serialize for Parts<'_> {
         }
         let Self(profile) = self;
         serializer.collect_seq(
-            profile.parts.iter().map(|row| Line {
-                part: profile.names.text(row.name),
-                measure: Shown::new(profile, &row.total, false),
-            }),
+            profile
+                .parts
+                .iter()
+                .map(|row| Line { part: profile.names.text(row.name), measure: Shown::new(profile, &row.total) }),
         )
     }
 }
@@ -294,11 +381,11 @@ impl Serialize for TreeNode<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { of: Nodes { profile, kept }, node } = self;
         let kind = node.frame.map(|frame| profile.names.kind(frame.name()));
-        let exact = match kind {
-            None => profile.exact().is_some(),
-            Some(kind) => kind == NameKind::Unattributed,
+        let shown = match kind {
+            None => Shown::everything(profile),
+            Some(NameKind::Unattributed) if profile.exact().is_some() => Shown::unattributed(profile, &node.total),
+            Some(_) => Shown::new(profile, &node.total),
         };
-        let shown = Shown::new(profile, &node.total, exact);
         let mut map = serializer.serialize_map(None)?;
         let parent = node.frame.and_then(|_| kept.get(node.parent as usize).copied().flatten());
         map.serialize_entry("parent", &parent)?;
@@ -315,12 +402,14 @@ impl Serialize for TreeNode<'_> {
         )?;
         map.serialize_entry("samples", &shown.samples)?;
         map.serialize_entry("share", &shown.share)?;
-        match &shown.nanoseconds {
-            Some(nanoseconds) => map.serialize_entry("nanoseconds", nanoseconds)?,
-            None => {
-                map.serialize_entry("bytes", &shown.bytes)?;
-                map.serialize_entry("objects", &shown.objects)?;
+        map.serialize_entry("share_low", &shown.share_low)?;
+        map.serialize_entry("share_high", &shown.share_high)?;
+        match &shown.amount {
+            Amount::Memory { bytes, objects } => {
+                map.serialize_entry("bytes", bytes)?;
+                map.serialize_entry("objects", objects)?;
             }
+            Amount::Time { nanoseconds } => map.serialize_entry("nanoseconds", nanoseconds)?,
         }
         map.end()
     }

@@ -3,11 +3,13 @@
 
 mod amount;
 pub mod destination;
+pub mod difference;
 pub mod folded;
 pub mod join;
 pub mod json;
 pub mod quantity;
 mod regions;
+pub mod shown;
 pub mod staged;
 pub mod svg;
 pub mod text;
@@ -23,7 +25,7 @@ pub use destination::{Destination, Output, Owner, Written};
 pub enum Format {
     /// Flame graph, for a browser.
     Svg,
-    /// The recording itself, for tracer and for `go tool pprof`.
+    /// The recording itself, for tracer and for `go tool pprof`; the same for every view.
     Pprof,
     /// `stack bytes` (nanoseconds of CPU time), a line for each stack, for scripts and other viewers.
     Folded,
@@ -49,7 +51,7 @@ impl Format {
     pub fn write(self, recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Svg => svg::write(recording, profile, svg::Options::default(), out),
-            Self::Pprof => pprof::write(recording, &profile.calibration, out),
+            Self::Pprof => pprof::write(recording, &profile.allocated, out),
             Self::Folded => folded::write(profile, out),
             Self::Json => json::write(recording, profile, out),
         }

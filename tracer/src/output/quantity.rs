@@ -14,10 +14,11 @@ const BYTES: &[Unit] = &[
     (" PiB", 1_125_899_906_842_624.0),
 ];
 
-const TIME: &[Unit] = &[(" ns", 1.0), (" µs", 1e3), (" ms", 1e6), (" s", 1e9)];
-
 /// Up to here objects are written in full.
 const OBJECTS: &[Unit] = &[("", 1.0), (" M", 1e6), (" G", 1e9), (" T", 1e12)];
+
+const PERCENT: &[Unit] = &[(" %", 0.01)];
+const TIME: &[Unit] = &[(" ns", 1.0), (" µs", 1e3), (" ms", 1e6), (" s", 1e9)];
 
 /// Bytes with a unit: `12.3 MiB`.
 pub fn bytes(value: f64) -> String {
@@ -28,20 +29,35 @@ pub fn bytes(value: f64) -> String {
     format!("{}{unit}", grouped(scaled, decimals))
 }
 
-/// Nanoseconds with a unit: `1.23 s`.
-pub fn time(value: f64) -> String {
-    let (unit, scale) = unit(TIME, value);
-    format!("{}{unit}", grouped(value / scale, decimals(value / scale, scale)))
-}
-
-/// Nanoseconds with their 95 % interval: `1.23 ± 0.08 s`.
-pub fn time_within(value: f64, interval: Interval) -> String {
-    within(TIME, value, interval)
-}
-
 /// Bytes with their 95 % interval: `12.3 ± 0.8 MiB`, `1.20 [0.30 to 3.11] MiB` where it is skewed.
 pub fn bytes_within(value: f64, interval: Interval) -> String {
     within(BYTES, value, interval)
+}
+
+/// A difference of bytes with half the width of its 95 % interval: `-1.12 ± 0.28 MiB`.
+pub fn bytes_change(value: f64, margin: f64) -> String {
+    let (unit, scale) = unit(BYTES, value.abs().max(margin));
+    let decimals = decimals(value.abs().max(margin) / scale, scale);
+    let number = |x: f64| grouped(x / scale, decimals);
+    let step = scale / 10f64.powi(decimals as i32);
+    let rounded = number(value.abs());
+    let sign = match value {
+        _ if rounded.trim_matches(['0', '.']).is_empty() => "",
+        value if value < 0.0 => "-",
+        _ => "+",
+    };
+    let margin = if margin > 0.0 { format!(" ± {}", number((margin / step).ceil() * step)) } else { String::new() };
+    format!("{sign}{rounded}{margin}{unit}")
+}
+
+/// A relative change in percent: `-12.3 %`, `+5.0 %`; `new` and `gone` at the ends.
+pub fn relative_change(change: f64) -> String {
+    match change {
+        c if c == f64::INFINITY => "new".into(),
+        -1.0 => "gone".into(),
+        c if c.abs() < 9.995 => format!("{:+.1} %", 100.0 * c),
+        c => format!("{:+.0} %", 100.0 * c),
+    }
 }
 
 /// A number of objects with its 95 % interval: `5,012 ± 301`.
@@ -74,11 +90,46 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A share in percent with its 95 % interval: `10.2 ± 1.1 %`, `0.30 [0.06 to 0.88] %` where it is skewed.
-pub fn share_within(share: f64, interval: Interval) -> String {
-    // A scale above 1 has digits behind the point.
-    const PERCENT: &[Unit] = &[(" %", 1.0 + f64::EPSILON)];
-    within(PERCENT, 100.0 * share, interval.per(0.01))
+/// A share with its 95 % interval, in percent: `10.2 ± 0.8 %`.
+pub fn percent_within(share: f64, interval: Interval) -> String {
+    within(PERCENT, share, interval)
+}
+
+/// Bytes more or less with their 95 % interval: `+1.20 [+0.90 to +1.61] MiB`.
+pub fn bytes_change_between(value: f64, low: f64, high: f64) -> String {
+    let (unit, scale) = unit(BYTES, value.abs().max(low.abs()).max(high.abs()));
+    let decimals = decimals(value.abs() / scale, scale);
+    let step = scale / 10f64.powi(decimals as i32);
+    let signed = |x: f64| {
+        let text = grouped((x / scale).abs(), decimals);
+        let zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+        format!(
+            "{}{text}",
+            if zero {
+                ""
+            } else if x < 0.0 {
+                "-"
+            } else {
+                "+"
+            }
+        )
+    };
+    let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+    format!("{} [{} to {}]{unit}", signed(value), signed(low), signed(high))
+}
+
+/// A short time: `12.3 ms`.
+pub fn time(nanoseconds: u64) -> String {
+    let (unit, scale) = unit(TIME, nanoseconds as f64);
+    let scaled = nanoseconds as f64 / scale;
+    // Options and the like are whole numbers on purpose.
+    let decimals = if scaled.fract() == 0.0 { 0 } else { decimals(scaled, scale) };
+    format!("{}{unit}", grouped(scaled, decimals))
+}
+
+/// A short time with its 95 % interval: `12.3 ± 0.8 ms`.
+pub fn time_within(value: u64, low: u64, high: u64) -> String {
+    within(TIME, value as f64, Interval { low: low as f64, high: high as f64 })
 }
 
 /// A length of time: `10.0 s`, `2 min 5 s`.
@@ -119,7 +170,7 @@ fn unit(units: &[Unit], value: f64) -> Unit {
 /// Three significant digits, but none behind the point of a base unit.
 fn decimals(scaled: f64, scale: f64) -> usize {
     match scaled {
-        _ if scale <= 1.0 => 0,
+        _ if scale == 1.0 => 0,
         s if s >= 99.95 => 0,
         s if s >= 9.995 => 1,
         _ => 2,
@@ -152,12 +203,28 @@ mod tests {
             [0.0, 1e-9, 0.0123, 0.5, 0.99999, 1.0].map(percent),
             ["0.00 %", "<0.01 %", "1.23 %", "50.0 %", "99.9 %", "100 %"]
         );
-        let interval = |low, high| Interval { low, high };
-        assert_eq!(
-            [share_within(0.1023, interval(0.09, 0.114)), share_within(0.003, interval(0.0006, 0.0088))],
-            ["10.2 ± 1.3 %", "0.30 [0.06 to 0.88] %"]
-        );
         assert_eq!([duration(9_960_000_000), duration(125_000_000_000)], ["10.0 s", "2 min 5 s"]);
+    }
+
+    #[test]
+    fn changes_have_a_sign() {
+        let mib = 1048576.0;
+        assert_eq!(bytes_change(-1.12 * mib, 0.275 * mib), "-1.12 ± 0.28 MiB");
+        assert_eq!(bytes_change(3.0, 12.3 * mib), "0.0 ± 12.3 MiB");
+        assert_eq!(bytes_change(700.0, 0.0), "+700 B");
+        assert_eq!([-0.123, 0.05, 0.0, 41.0].map(relative_change), ["-12.3 %", "+5.0 %", "+0.0 %", "+4100 %"]);
+        assert_eq!([f64::INFINITY, -1.0].map(relative_change), ["new", "gone"]);
+    }
+
+    #[test]
+    fn uneven_changes_and_times_have_a_unit() {
+        let mib = 1048576.0;
+        assert_eq!(bytes_change_between(1.2 * mib, 0.901 * mib, 1.601 * mib), "+1.20 [+0.90 to +1.61] MiB");
+        assert_eq!(bytes_change_between(0.0, -2048.0, 1000.0), "0.00 [-2.00 to +0.98] KiB");
+        assert_eq!(bytes_change_between(-300.0, -310.0, 0.0), "-300 [-310 to 0] B");
+        assert_eq!([7, 1500, 20_000_000, 61_234_567_890].map(time), ["7 ns", "1.50 µs", "20 ms", "61.2 s"]);
+        assert_eq!(time_within(12_000_000, 11_000_000, 13_000_000), "12.0 ± 1.0 ms");
+        assert_eq!(time_within(777, 777, 777), "777 ns");
     }
 
     #[test]
@@ -170,6 +237,8 @@ mod tests {
         assert_eq!(bytes_within(700.0, interval(700.0, 700.0)), "700 B");
         assert_eq!(objects_within(5012.4, interval(4712.0, 5313.0)), "5,012 ± 301");
         assert_eq!(objects_within(12.3e6, interval(11.1e6, 13.5e6)), "12.3 ± 1.2 M");
+        assert_eq!(percent_within(0.123_4, interval(0.115, 0.132)), "12.3 ± 0.9 %");
+        assert_eq!(percent_within(0.005, interval(0.001, 0.02)), "0.50 [0.10 to 2.00] %");
         assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0 [0 to 3,000] B");
     }
 }

@@ -9,8 +9,10 @@ use crate::recording::{Recording, about::Source};
 /// Writes the table, or nothing where there are no regions.
 pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let Some(regions) = &profile.regions else { return Ok(()) };
-    let (seconds, source) = (recording.seconds(), profile.source);
-    writeln!(out, "\nRegions, per second (estimates with 95 % intervals)")?;
+    // What was in use at a moment has no rate.
+    let (seconds, per) = if profile.view.has_rate() { (recording.seconds(), ", per second") } else { (1.0, "") };
+    writeln!(out, "\nRegions{per} (estimates with 95 % intervals)")?;
+    let source = profile.source;
     if source == Source::Cpu {
         line(out, ["share", "CPU time", "samples", "", "region"])?;
     } else {

@@ -1,12 +1,16 @@
 //! The summary on a terminal.
 
+mod live;
+
 use std::io::{self, Write};
 
-use super::quantity::{bytes, count, duration, objects_within, percent, time};
+use super::quantity::{bytes, count, duration, percent, time};
+use super::shown::{self, Shown};
 use super::svg::heading::interval;
 use super::{Destination, Format};
+use crate::estimate::Totals;
 use crate::profile::name::printable;
-use crate::profile::{Profile, Row};
+use crate::profile::{NameIndex, Profile, Row, View};
 use crate::recording::Recording;
 use crate::recording::about::{Ended, Process, Source};
 
@@ -14,6 +18,8 @@ use crate::recording::about::{Ended, Process, Source};
 const ROWS: usize = 15;
 /// Functions with this share of the CPU time are those that run all else, such as `main`.
 const EVERYWHERE: f64 = 0.98;
+/// What the rows of a table are whose rows overlap.
+const FUNCTION: &str = "function";
 /// Characters of a function's name in a table.
 const NAME: usize = 90;
 
@@ -22,19 +28,33 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     process(recording, out)?;
     totals(recording, profile, out)?;
     stacks(recording, out)?;
-    losses(recording, out)?;
+    losses(recording, profile, out)?;
+    cost(recording, out)?;
     if let Some(split) = profile.split.filter(|_| !profile.parts.is_empty()) {
         table(&format!("By {split}"), &split.to_string(), profile, &profile.parts, out)?;
     }
     super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
-        table(profile.source.sites(), "site", profile, &profile.sites, out)?;
+        let of = match profile.view {
+            View::Allocated => profile.source.sites(),
+            View::InUse => "Sites of blocks in use at the end",
+            View::Peak => "Sites of blocks in use at the peak",
+            View::Temporary => "Sites of temporary blocks",
+        };
+        let where_to = match profile.source {
+            Source::Allocations => "caller outside allocator and standard library",
+            _ => "function outside kernel, allocator and standard libraries",
+        };
+        table(&format!("{of}: nearest {where_to}"), "site", profile, &profile.sites, out)?;
     }
     if profile.source == Source::Cpu && !profile.functions.is_empty() {
         // Those that are in nearly every stack say nothing.
         let rows: Vec<Row> =
             profile.functions.iter().filter(|row| profile.share(&row.total) < EVERYWHERE).copied().collect();
-        table("CPU time of functions, with everything they call", "function", profile, &rows, out)?;
+        table("CPU time of functions, with everything they call", FUNCTION, profile, &rows, out)?;
+    }
+    if let Some(heap) = &profile.live {
+        live::tables(profile, heap, out)?;
     }
     next(recording, files, out)
 }
@@ -55,30 +75,45 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let (total, source) = (profile.total(), recording.about.source);
+    let (allocated, source) = (&profile.allocated, profile.source);
     let (verb, events) = (source.verb(), source.events());
-    match profile.exact() {
-        Some(exact) if source == Source::Cpu => {
+    let amount = shown::totals(allocated, source);
+    match allocated.totals() {
+        Totals::Exact(exact) if source == Source::Cpu => {
             let share = exact.bytes as f64 / recording.about.duration_ns.max(1) as f64;
-            let (amount, ticks) = (time(exact.bytes as f64), count(exact.calls));
+            let (amount, ticks) = (time(exact.bytes), count(exact.calls));
             writeln!(out, "{verb} {amount} (exact), {} of one CPU, in {ticks} {events}", percent(share))?;
         }
-        Some(exact) => {
+        Totals::Exact(exact) => {
             let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "{verb} {amount} in {calls} {events}, {}/s (exact)", bytes(rate))?;
         }
-        None => {
-            let amount = source.amount_within(total.bytes.value, profile.bytes_interval(&total));
-            let objects = objects_within(total.objects.value, profile.objects_interval(&total));
-            writeln!(out, "{verb} {amount} in {objects} {events} (estimated)")?;
+        Totals::Estimated { .. } => writeln!(out, "{verb} {amount}")?,
+        Totals::AtLeast { because, .. } => {
+            writeln!(out, "allocated {amount}")?;
+            writeln!(out, "          {}", shown::reason(because))?;
         }
     }
+    if allocated.in_windows() {
+        let epochs = &recording.about.epochs;
+        let capped = epochs.iter().filter(|epoch| epoch.window.capped).count();
+        let early = match capped {
+            0 => String::new(),
+            1 => "; 1 ended early because of too many hits".into(),
+            n => format!("; {} ended early because of too many hits", count(n as u64)),
+        };
+        writeln!(out, "counted   in {}{early}", shown::windows(epochs))?;
+    }
+    if let (Some(heap), Some(about)) = (&profile.live, &recording.about.live) {
+        live::totals(profile, heap, about, out)?;
+    }
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
-    let unattributed = profile.calibration.unattributed();
+    let unattributed = allocated.unattributed();
     if unattributed.calls > 0 {
         let (amount, calls) = (source.amount(unattributed.bytes as f64), count(unattributed.calls));
-        writeln!(out, "          {amount} in {calls} {events} (exact) are of sizes that no sample has: unattributed")?;
+        let kind = if allocated.exact().is_some() { "exact" } else { "as counted" };
+        writeln!(out, "          {amount} in {calls} {events} ({kind}) are of sizes that no sample has: unattributed")?;
     }
     Ok(())
 }
@@ -111,14 +146,18 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+fn losses(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let losses = &recording.about.losses;
-    let ticks = recording.about.source == Source::Cpu;
-    let counted = |why: &str| if ticks { why.to_owned() } else { format!("{why} (its bytes are in the exact totals)") };
-    let (full, no_scratch) = (counted("the buffer was full"), counted("there was no scratch space"));
+    let (full, busy) = match profile.exact() {
+        Some(_) if profile.source != Source::Cpu => (
+            "the buffer was full (its bytes are in the exact totals)",
+            "there was no scratch space (its bytes are in the exact totals)",
+        ),
+        _ => ("the buffer was full", "there was no scratch space"),
+    };
     let lost = [
-        (losses.ring_full, "sample", &full[..]),
-        (losses.scratch_busy, "sample", &no_scratch),
+        (losses.ring_full, "sample", full),
+        (losses.scratch_busy, "sample", busy),
         (losses.undecodable, "record", "it could not be decoded"),
         (losses.events, "process event", "the buffer was full: stacks may be truncated after it"),
         (losses.processes, "process", "there were too many to follow"),
@@ -139,41 +178,81 @@ fn losses(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What the measurement cost, in two lines.
+fn cost(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let Some(cost) = &recording.about.cost else { return Ok(()) };
+    let target = cost.target_cpu_ns as f64;
+    let share = |ns: u64| if target > 0.0 { percent(ns as f64 / target) } else { "none".into() };
+    let budget = cost.budget.map_or("no budget".into(), |budget| format!("budget {}", percent(budget)));
+    writeln!(
+        out,
+        "cost      {} of the target's {} of CPU time, {} (at most {}; {budget}): {} hits of {} ns ({} to {})",
+        duration(cost.spent_ns),
+        duration(cost.target_cpu_ns),
+        share(cost.spent_ns),
+        share(cost.spent_ns_high),
+        count(cost.hits),
+        count(cost.hit_ns.round() as u64),
+        count(cost.hit_ns_low.floor() as u64),
+        count(cost.hit_ns_high.ceil() as u64),
+    )?;
+    writeln!(
+        out,
+        "          probed {} of the time, {:.2} times slower in it; {} of the time lost at most; tracer itself {} of CPU \
+         time, {}",
+        percent(cost.probed_share),
+        cost.slowdown_in_windows,
+        percent(cost.bound),
+        duration(cost.tracer_cpu_ns),
+        bytes(cost.tracer_peak_bytes as f64),
+    )
+}
+
 fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
+    let width = if profile.calibration.in_windows() { 22 } else { 8 };
     let source = profile.source;
     if source == Source::Cpu {
-        writeln!(out, "{:>8}  {:<26}  {:>10}  {what}", "share", "CPU time", "samples")?;
+        writeln!(out, "{:>width$}  {:<26}  {:>10}  {what}", "share", "CPU time", "samples")?;
     } else {
-        writeln!(out, "{:>8}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", source.objects(), "mean size")?;
+        writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", source.objects(), "mean size")?;
     }
     for row in rows.iter().take(shown) {
         let total = &row.total;
-        let name: String = profile.names.text(row.name).chars().take(NAME).collect();
-        let cut = if profile.names.text(row.name).chars().nth(NAME).is_some() { "…" } else { "" };
-        let (share, amount) =
-            (percent(profile.share(total)), source.amount_within(total.bytes.value, profile.bytes_interval(total)));
+        let numbers = Shown::new(profile, total);
         if source == Source::Cpu {
-            writeln!(out, "{share:>8}  {amount:<26}  {:>10}  {name}{cut}", count(total.samples))?;
+            let (share, time, samples) = (numbers.share, numbers.bytes, count(total.samples));
+            writeln!(out, "{share:>width$}  {time:<26}  {samples:>10}  {}", name(profile, row.name))?;
             continue;
         }
         writeln!(
             out,
-            "{share:>8}  {amount:<26}  {:<28}  {:>10}  {name}{cut}",
-            objects_within(total.objects.value, profile.objects_interval(total)),
+            "{:>width$}  {:<26}  {:<28}  {:>10}  {}",
+            numbers.share,
+            numbers.bytes,
+            numbers.objects,
             bytes(total.bytes.value / total.objects.value.max(1.0)),
+            name(profile, row.name),
         )?;
     }
     if rows.len() > shown {
-        // Functions with all that they call overlap: what is left of them adds up to nothing.
         let left = match what {
-            "function" => String::new(),
+            FUNCTION => String::new(),
             _ => percent(rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum()),
         };
-        writeln!(out, "{left:>8}  in {} more", count((rows.len() - shown) as u64))?;
+        writeln!(out, "{left:>width$}  in {} more", count((rows.len() - shown) as u64))?;
     }
     Ok(())
+}
+
+/// A function's name, cut where it is too long for a table.
+fn name(profile: &Profile, name: NameIndex) -> String {
+    let text = profile.names.text(name);
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Why there may be no sample, and what to do.

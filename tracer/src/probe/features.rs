@@ -28,8 +28,9 @@ use crate::target::mappings::Mappings;
 pub type Tried = anyhow::Result<()>;
 
 /// Bytes of the ring buffers that are made for a moment.
-const RING_BYTES: u32 = 4096;
-const EXECUTABLE: &str = "/proc/self/exe";
+pub(super) const RING_BYTES: u32 = 4096;
+/// tracer's own.
+pub(super) const EXECUTABLE: &str = "/proc/self/exe";
 
 /// A BPF program that does nothing.
 pub fn bpf_program() -> Tried {
@@ -104,10 +105,18 @@ pub fn perf_event_programs() -> Tried {
     Ok(())
 }
 
+/// Return probes that no filter for system calls takes for an attack.
+pub fn harmless_return_probes() -> Tried {
+    match super::return_probes::pass_filters()? {
+        true => Ok(()),
+        false => Err(anyhow::anyhow!("a process that runs under seccomp is ended at its first return probe")),
+    }
+}
+
 /// All of tracer's own programs: they load, and their tracepoints attach.
 pub fn own_programs() -> Tried {
     let settings = Settings { interval: 1, max_frames: 1, wakeup_bytes: u64::from(RING_BYTES), ..Settings::default() };
-    Programs::load(&Options { settings, ring_bytes: RING_BYTES })?;
+    Programs::load(&Options { settings, ring_bytes: RING_BYTES, live: None })?;
     Ok(())
 }
 
@@ -115,14 +124,14 @@ fn object() -> anyhow::Result<Ebpf> {
     Ok(EbpfLoader::new().map_max_entries("EVENTS", RING_BYTES).load(OBJECT)?)
 }
 
-/// Somewhere to put a breakpoint. Nothing calls it.
+/// Somewhere to put a breakpoint.
 #[inline(never)]
-extern "C" fn probed_here() {
+pub(super) extern "C" fn probed_here() {
     std::hint::black_box(());
 }
 
 /// The file offset of [`probed_here`] in tracer's executable.
-fn own_file_offset() -> io::Result<u64> {
+pub(super) fn own_file_offset() -> io::Result<u64> {
     let address = probed_here as extern "C" fn() as usize as u64;
     let mappings = Mappings::read(std::process::id())?;
     let own = mappings.executable.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));

@@ -48,9 +48,33 @@ pub struct MultiProgram {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkKind {
     /// Entries (Linux 6.6).
-    Entry = BPF_TRACE_UPROBE_MULTI as isize,
-    /// Entries and returns, with a value that both share: `BPF_TRACE_UPROBE_SESSION` (Linux 6.13).
-    Session = 57,
+    Entry,
+    /// Returns (Linux 6.6). At a probed instruction the return address must be on top of the stack: the kernel replaces what
+    /// is there (`prepare_uretprobe` in kernel/events/uprobes.c).
+    Return,
+    /// Entries, and returns where the program asks for it at entry with 0 (Linux 6.13). As for [`LinkKind::Return`].
+    Session,
+}
+
+impl LinkKind {
+    /// `BPF_TRACE_UPROBE_SESSION`, which aya-obj does not know.
+    const SESSION: u32 = 57;
+    /// `BPF_F_UPROBE_MULTI_RETURN`, likewise.
+    const RETURN_FLAG: u32 = 1;
+
+    const fn attach_type(self) -> u32 {
+        match self {
+            Self::Entry | Self::Return => BPF_TRACE_UPROBE_MULTI as u32,
+            Self::Session => Self::SESSION,
+        }
+    }
+
+    const fn flags(self) -> u32 {
+        match self {
+            Self::Return => Self::RETURN_FLAG,
+            Self::Entry | Self::Session => 0,
+        }
+    }
 }
 
 /// One probe: where, and what the program is told when it is hit.
@@ -117,13 +141,14 @@ impl MultiProgram {
         // SAFETY: every field of the union is plain data.
         let link = unsafe { &mut attribute.link_create };
         link.__bindgen_anon_1.prog_fd = self.fd.as_raw_fd() as u32;
-        link.attach_type = self.kind as u32;
+        link.attach_type = self.kind.attach_type();
         // SAFETY: as above.
         let multi = unsafe { &mut link.__bindgen_anon_3.uprobe_multi };
         multi.path = path.as_ptr() as u64;
         multi.offsets = offsets.as_ptr() as u64;
         multi.cookies = cookies.as_ptr() as u64;
         multi.cnt = points.len() as u32;
+        multi.flags = self.kind.flags();
         multi.pid = pid.unwrap_or(0);
         bpf(bpf_cmd::BPF_LINK_CREATE, &mut attribute).map_err(|source| MultiError::Kernel {
             call: "BPF_LINK_CREATE",
@@ -152,7 +177,7 @@ fn load_program(
         // SAFETY: every field of the union is plain data.
         let load = unsafe { &mut attribute.__bindgen_anon_3 };
         load.prog_type = BPF_PROG_TYPE_KPROBE as u32;
-        load.expected_attach_type = kind as u32;
+        load.expected_attach_type = kind.attach_type();
         load.insns = function.instructions.as_ptr() as u64;
         load.insn_cnt = function.instructions.len() as u32;
         load.license = license.as_ptr() as u64;
@@ -203,13 +228,16 @@ pub(super) fn zeroed_attribute() -> bpf_attr {
 
 /// A `bpf(2)` command that returns a descriptor.
 pub(super) fn bpf(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let descriptor = bpf_command(command, attribute)?;
+    // SAFETY: the command returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A `bpf(2)` command; what it returns.
+pub(super) fn bpf_command(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<i32> {
     // SAFETY: the attribute lives through the call, and what it points to lives in the callers' frames.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_mut(attribute), size_of::<bpf_attr>())
     };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the command returned a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }

@@ -21,6 +21,7 @@ use tracer_ebpf::abi::{
 use super::{
     OBJECT,
     kernel_event::{AttachedEvent, KernelEvent, attach_tracepoint},
+    live::{LiveOptions, LivePrograms, map_sizes},
     multi::{LinkKind, MultiError, MultiProgram},
     perf_event::PerfEvent,
     tracepoint::Tracefs,
@@ -55,6 +56,20 @@ pub enum LoadError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The programs that follow blocks.
+    #[error(
+        "following blocks needs uprobe multi links (Linux 6.6), which the kernel refuses: {0}; record without --live"
+    )]
+    Live(#[source] MultiError),
+    /// This kernel's return probes.
+    #[error(
+        "--live needs return probes, and this kernel's would end every process that has or sets a seccomp filter \
+         (Linux 6.11 to 6.13 did so); update the kernel, or record without --live"
+    )]
+    ReturnProbes,
+    /// Whether they are safe cannot be found out.
+    #[error("cannot find out whether return probes are safe here: {0}; record without --live")]
+    Untried(Box<dyn std::error::Error + Send + Sync>),
     /// tracefs cannot be opened.
     #[error("cannot open tracefs (needs CAP_SYS_ADMIN and CONFIG_FTRACE): {0}")]
     Tracefs(io::Error),
@@ -77,6 +92,8 @@ pub struct Options {
     pub settings: Settings,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
+    /// Whether blocks are followed to their release, and how many.
+    pub live: Option<LiveOptions>,
 }
 
 /// The loaded programs. Dropping them detaches everything and frees all kernel memory.
@@ -85,6 +102,8 @@ pub struct Programs {
     pub maps: Maps,
     pub(super) ebpf: Ebpf,
     pub(super) multi: Result<MultiProgram, MultiError>,
+    /// What follows blocks.
+    pub live: Option<LivePrograms>,
     pub(super) calibration: BTreeMap<&'static str, MultiProgram>,
     _tracepoints: Vec<PerfEvent>,
     event: Option<AttachedEvent>,
@@ -136,10 +155,16 @@ impl Programs {
     /// # Errors
     /// See [`LoadError`].
     pub fn load_with(options: &Options, calibration: &[&'static str]) -> Result<Self, LoadError> {
-        let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", options.ring_bytes).load(OBJECT)?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("EVENTS", options.ring_bytes);
+        for (name, entries) in options.live.map(map_sizes).into_iter().flatten() {
+            loader.map_max_entries(name, entries);
+        }
+        let mut ebpf = loader.load(OBJECT)?;
         let load = |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
         let multi = load("allocation");
         let calibration = calibration.iter().map(|&name| Ok((name, load(name)?))).collect::<Result<_, MultiError>>()?;
+        let live = options.live.map(|live| LivePrograms::load(&mut ebpf, live)).transpose()?;
         let tracepoints = attach_tracepoints(&mut ebpf)?;
         let mut maps = Maps {
             settings: typed(&mut ebpf, "SETTINGS")?,
@@ -152,7 +177,7 @@ impl Programs {
             events: Some(typed(&mut ebpf, "EVENTS")?),
         };
         maps.settings.set(0, Value(options.settings), 0)?;
-        Ok(Self { maps, ebpf, multi, calibration, _tracepoints: tracepoints, event: None })
+        Ok(Self { maps, ebpf, multi, live, calibration, _tracepoints: tracepoints, event: None })
     }
 
     /// Has samples taken at an event of the kernel, in place of the one before.
@@ -191,7 +216,8 @@ impl Programs {
         let tracepoints = self.ebpf.programs().filter_map(|(name, program)| Some((name, program.fd().ok()?.as_fd())));
         let multi = self.multi.iter().map(|program| ("allocation", program.fd()));
         let calibration = self.calibration.iter().map(|(name, program)| (*name, program.fd()));
-        let programs = tracepoints.chain(multi).chain(calibration);
+        let live = self.live.iter().flat_map(LivePrograms::programs);
+        let programs = tracepoints.chain(multi).chain(live).chain(calibration);
         programs.map(|(name, fd)| Ok((name.to_owned(), verified_instructions(fd)?))).collect()
     }
 }

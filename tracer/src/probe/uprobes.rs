@@ -8,6 +8,7 @@ use aya::programs::{
 };
 
 use super::{
+    live::LivePoints,
     multi::{MultiError, Point},
     programs::Programs,
 };
@@ -32,6 +33,9 @@ pub enum AttachError {
         /// Why not by perf event.
         perf_event: Box<ProgramError>,
     },
+    /// What follows blocks.
+    #[error("the kernel attaches no probes to follow blocks with: {0}; record without --live")]
+    Live(MultiError),
     /// The object has no such program: a bug in the build.
     #[error("the BPF object lacks a uprobe program")]
     NoProgram,
@@ -65,6 +69,21 @@ impl Programs {
         attach_one_by_one(program, path, points, pid)
             .map(Probes::PerfEvents)
             .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event: Box::new(perf_event) })
+    }
+
+    /// Attaches what follows blocks, as [`Self::attach`] does. Nothing happens where that was not asked for.
+    ///
+    /// # Errors
+    /// [`AttachError::Live`]; nothing stays attached then.
+    pub fn attach_live(
+        &self,
+        path: &Path,
+        points: &LivePoints,
+        pid: Option<NonZeroU32>,
+    ) -> Result<Vec<Probes>, AttachError> {
+        let Some(live) = &self.live else { return Ok(Vec::new()) };
+        let links = live.attach(path, points, pid).map_err(AttachError::Live)?;
+        Ok(links.into_iter().map(Probes::Multi).collect())
     }
 
     /// Attaches one of the [`CALIBRATION`](super::programs::CALIBRATION) programs that were loaded, by a multi link.

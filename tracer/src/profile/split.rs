@@ -59,7 +59,7 @@ impl Parts {
         }
         let recording = Recording {
             about: recording.about.clone(),
-            modules: Vec::new(),
+            modules: recording.modules.clone(),
             functions: recording.functions.clone(),
             locations: recording.locations.clone(),
             stacks,

@@ -15,31 +15,53 @@ pub struct Row {
     pub total: Measure,
 }
 
-/// The tables (sites, functions) of a recording, see [`super::Profile`].
-pub fn build(recording: &Recording, paths: &Paths, names: &Names, calibration: &Calibration) -> (Vec<Row>, Vec<Row>) {
+/// The site of each stack: see [`super::Profile`].
+pub fn sites(recording: &Recording, paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
     let sites = Sites::new(recording, paths, names);
-    let site_of: Vec<Option<NameIndex>> =
-        (0..recording.stacks.len() as StackIndex).map(|stack| sites.of(stack)).collect();
+    (0..paths.len() as StackIndex).map(|stack| sites.of(stack)).collect()
+}
+
+/// The tables (sites, functions) of a recording whose stacks have these sites, see [`super::Profile`].
+pub fn build(
+    site_of: &[Option<NameIndex>],
+    paths: &Paths,
+    names: &Names,
+    calibration: &Calibration,
+) -> (Vec<Row>, Vec<Row>) {
     let sites = calibration.sum(names.len(), |stack, groups| {
         if let Some(site) = site_of[stack as usize] {
             groups.add(site);
         }
     });
 
-    // The visit in which a name was seen last: a recursive function counts once.
-    let mut seen = vec![0u32; names.len()];
-    let mut visit = 0;
-    let functions = calibration.sum(names.len(), |stack, groups| {
-        visit += 1;
+    let mut distinct = Distinct::new(names);
+    let functions =
+        calibration.sum(names.len(), |stack, groups| distinct.visit(stack, paths, |function| groups.add(function)));
+    (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
+}
+
+/// The functions of a stack, each once: a recursive one is counted once.
+pub(super) struct Distinct {
+    /// The visit in which a name was seen last.
+    seen: Vec<u32>,
+    visits: u32,
+}
+
+impl Distinct {
+    pub(super) fn new(names: &Names) -> Self {
+        Self { seen: vec![0; names.len()], visits: 0 }
+    }
+
+    pub(super) fn visit(&mut self, stack: StackIndex, paths: &Paths, mut each: impl FnMut(NameIndex)) {
+        self.visits += 1;
         for frame in paths.get(stack) {
             let name = frame.name();
-            if seen[name as usize] != visit {
-                seen[name as usize] = visit;
-                groups.add(name);
+            if self.seen[name as usize] != self.visits {
+                self.seen[name as usize] = self.visits;
+                each(name);
             }
         }
-    });
-    (rows(sites, names, NameKind::Function), rows(functions, names, NameKind::Function))
+    }
 }
 
 /// The table of parts. `of_stack`: the part of each stack; empty where none are told apart.

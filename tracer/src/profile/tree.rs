@@ -1,6 +1,5 @@
 //! The call tree.
 
-use super::exact_measure;
 use super::name::{Frame, Names};
 use super::paths::Paths;
 use crate::estimate::{Calibration, Measure};
@@ -34,30 +33,10 @@ impl Tree {
     /// Builds the tree of all stacks that have samples. Costs the number of their frames, and the sorting.
     pub fn new(paths: &Paths, names: &Names, calibration: &Calibration) -> Self {
         let own = calibration.sum(paths.len(), |stack, groups| groups.add(stack));
-        let mut order: Vec<StackIndex> = (0..).zip(&own).filter(|(_, m)| m.samples > 0).map(|(i, _)| i).collect();
-        order.sort_unstable_by_key(|&stack| paths.get(stack));
-
-        let unattributed = exact_measure(calibration.unattributed());
-        let root = Node { frame: None, parent: 0, depth: 0, total: Measure::default(), own_bytes: 0.0 };
-        let mut nodes = vec![root];
-        let mut leaves = vec![0u32; paths.len()];
-        // The nodes of the last path, root first, and the path itself.
-        let mut open = vec![0u32];
-        let mut last: &[Frame] = &[];
-        for stack in order {
-            let path = paths.get(stack);
-            let shared = last.iter().zip(path).take_while(|(a, b)| a == b).count();
-            open.truncate(shared + 1);
-            for &frame in &path[shared..] {
-                let parent = open.last().copied().unwrap_or_default();
-                open.push(nodes.len() as u32);
-                let depth = open.len() as u32 - 1;
-                nodes.push(Node { frame: Some(frame), parent, depth, ..root });
-            }
-            let leaf = open.last().copied().unwrap_or_default();
-            leaves[stack as usize] = leaf;
-            nodes[leaf as usize].own_bytes += own[stack as usize].bytes.value;
-            last = path;
+        let sampled: Vec<StackIndex> = (0..).zip(&own).filter(|(_, m)| m.samples > 0).map(|(i, _)| i).collect();
+        let Self { mut nodes, leaves } = Self::of_stacks(paths, sampled);
+        for (&leaf, own) in leaves.iter().zip(&own) {
+            nodes[leaf as usize].own_bytes += own.bytes.value;
         }
 
         let totals = calibration.sum(nodes.len(), |stack, groups| {
@@ -70,11 +49,38 @@ impl Tree {
         for (node, total) in nodes.iter_mut().zip(totals) {
             node.total = total;
         }
+        let unattributed = calibration.unattributed_measure();
         nodes[0].total = calibration.attributed();
         nodes[0].total += unattributed;
         if unattributed.objects.value > 0.0 {
             let frame = Some(Frame::new(names.unattributed(), false));
-            nodes.push(Node { frame, depth: 1, total: unattributed, own_bytes: unattributed.bytes.value, ..root });
+            let own_bytes = unattributed.bytes.value;
+            nodes.push(Node { frame, parent: 0, depth: 1, total: unattributed, own_bytes });
+        }
+        Self { nodes, leaves }
+    }
+
+    /// The tree of some stacks, without amounts.
+    pub(super) fn of_stacks(paths: &Paths, mut stacks: Vec<StackIndex>) -> Self {
+        stacks.sort_unstable_by_key(|&stack| paths.get(stack));
+        let root = Node { frame: None, parent: 0, depth: 0, total: Measure::default(), own_bytes: 0.0 };
+        let mut nodes = vec![root];
+        let mut leaves = vec![0u32; paths.len()];
+        // The nodes of the last path, root first, and the path itself.
+        let mut open = vec![0u32];
+        let mut last: &[Frame] = &[];
+        for stack in stacks {
+            let path = paths.get(stack);
+            let shared = last.iter().zip(path).take_while(|(a, b)| a == b).count();
+            open.truncate(shared + 1);
+            for &frame in &path[shared..] {
+                let parent = open.last().copied().unwrap_or_default();
+                open.push(nodes.len() as u32);
+                let depth = open.len() as u32 - 1;
+                nodes.push(Node { frame: Some(frame), parent, depth, ..root });
+            }
+            leaves[stack as usize] = open.last().copied().unwrap_or_default();
+            last = path;
         }
         Self { nodes, leaves }
     }

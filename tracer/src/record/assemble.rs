@@ -4,11 +4,11 @@ use std::time::UNIX_EPOCH;
 
 use tracer_ebpf::abi::sample::{Frame, NO_COUNTER, WalkStatus};
 
-use super::{discover::Probed, raw::RawRecording, samples::StoredSample, stacks::RawStack};
+use super::{discover::Probed, live::Fate, raw::RawRecording, samples::StoredSample, stacks::RawStack};
 use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent},
     recording::{
-        About, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
+        About, Block, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
         about::{Counter, Process, SizeClass, Source, Truncation, Unwinding},
     },
     symbolize::{self, Frames, Symbolized, kernel},
@@ -51,7 +51,7 @@ pub fn assemble(raw: RawRecording) -> Recording {
             // CPU samples have none, and there are no counters then.
             counter: if sample.function == NO_COUNTER { 0 } else { sample.function },
             epoch: 0,
-            block: None,
+            block: block(sample.fate, raw.start_ns),
         })
         .collect();
     // The ring buffer keeps the order of CPUs, not quite that of time.
@@ -80,11 +80,19 @@ pub fn assemble(raw: RawRecording) -> Recording {
         epochs: Vec::new(),
         cost: None,
         cpu: raw.cpu,
-        live: None,
+        live: raw.live,
         unwinding,
         notes: raw.notes,
     };
     Recording { about, modules, functions, locations, stacks, samples }
+}
+
+fn block(fate: Fate, start_ns: u64) -> Option<Block> {
+    match fate {
+        Fate::Unknown => None,
+        Fate::InUse => Some(Block { released_ns: None, released_by: 0 }),
+        Fate::Released { ns, by } => Some(Block { released_ns: Some(ns.saturating_sub(start_ns)), released_by: by }),
+    }
 }
 
 fn process(target: &target::Process) -> Process {

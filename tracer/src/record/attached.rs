@@ -5,11 +5,17 @@ use std::{
     num::{NonZeroU32, TryFromIntError},
 };
 
+use tracer_ebpf::abi::allocation::Cookie;
+
 use super::{discover::Probed, processes::Processes};
-use crate::probe::{
-    multi::Point,
-    programs::Programs,
-    uprobes::{AttachError, Probes},
+use crate::{
+    allocators::{End, Role},
+    probe::{
+        live::LivePoints,
+        multi::Point,
+        programs::Programs,
+        uprobes::{AttachError, Probes},
+    },
 };
 
 /// For the threads of one process, or for every process.
@@ -41,17 +47,47 @@ impl Attached {
         modules.dedup();
         for module in modules {
             let Some(path) = processes.attach_path(module) else { continue };
-            let mut here = Vec::new();
-            for point in points.iter().filter(|point| point.module == module) {
-                if self.places.insert((module, point.point.file_offset, scope)) {
-                    let slot = self.slot(point).map_err(|_| AttachError::TooMany)?;
-                    let cookie = point.point.cookie(slot).map(|cookie| cookie.0);
-                    here.extend(cookie.map(|cookie| Point { file_offset: point.point.file_offset, cookie }));
-                }
+            let (mut counted, mut live) = (Vec::new(), LivePoints::default());
+            for probed in points.iter().filter(|point| point.module == module) {
+                self.add(probed, scope, &mut counted, &mut live)?;
             }
-            if !here.is_empty() {
-                self.links.push((scope, programs.attach(&path, &here, scope)?));
+            // What ends blocks before what begins them.
+            let probes = programs.attach_live(&path, &live, scope)?;
+            self.links.extend(probes.into_iter().map(|probes| (scope, probes)));
+            if !counted.is_empty() {
+                self.links.push((scope, programs.attach(&path, &counted, scope)?));
             }
+        }
+        Ok(())
+    }
+
+    /// Adds the breakpoints of a function, where they are not in place yet.
+    fn add(
+        &mut self,
+        probed: &Probed,
+        scope: Scope,
+        counted: &mut Vec<Point>,
+        live: &mut LivePoints,
+    ) -> Result<(), AttachError> {
+        let Probed { module, point } = probed;
+        if !self.places.insert((*module, point.file_offset, scope)) {
+            return Ok(());
+        }
+        let at = |cookie: Cookie| Point { file_offset: point.file_offset, cookie: cookie.0 };
+        if point.role == Role::Release {
+            live.releasing.extend(point.release_cookie().map(at));
+            return Ok(());
+        }
+        let slot = self.slot(probed).map_err(|_| AttachError::TooMany)?;
+        let place = point.cookie(slot).map(at);
+        match &point.end {
+            End::Return => live.returning.extend(place),
+            End::Exits(exits) => {
+                live.leaving.extend(place);
+                let new = exits.iter().copied().filter(|&exit| self.places.insert((*module, exit, scope)));
+                live.exits.extend(new.map(|file_offset| Point { file_offset, cookie: 0 }));
+            }
+            End::Unwatched | End::Unseen(_) => counted.extend(place),
         }
         Ok(())
     }

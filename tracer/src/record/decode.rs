@@ -1,7 +1,8 @@
 //! Ring buffer bytes to records. Pure; the bytes come from our own BPF programs, yet nothing in them is taken on trust.
 
-use tracer_ebpf::abi::sample::{
-    Frame, MAX_FRAMES, ProcessChange, ProcessEvent, RecordKind, Sample as Header, WalkStatus,
+use tracer_ebpf::abi::{
+    live::{Release, ReleaseKind},
+    sample::{Frame, MAX_FRAMES, ProcessChange, ProcessEvent, RecordKind, Sample as Header, WalkStatus},
 };
 
 /// A record.
@@ -17,7 +18,11 @@ pub enum Record {
         process: u32,
         /// Its parent, for [`ProcessChange::Forked`].
         parent: u32,
+        /// When, CLOCK_MONOTONIC in nanoseconds.
+        time_ns: u64,
     },
+    /// A followed block came to its end.
+    Release(Release),
 }
 
 /// A sample as the kernel took it.
@@ -60,6 +65,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     match Fields(bytes).u32(0)? {
         kind if kind == RecordKind::Sample as u32 => sample(bytes).map(Record::Sample),
         kind if kind == RecordKind::Process as u32 => process(bytes),
+        kind if kind == RecordKind::Release as u32 => release(bytes).map(Record::Release),
         value => Err(DecodeError::Unknown { what: "record kind", value }),
     }
 }
@@ -109,6 +115,23 @@ fn process(bytes: &[u8]) -> Result<Record, DecodeError> {
         change,
         process: fields.u32(std::mem::offset_of!(ProcessEvent, process))?,
         parent: fields.u32(std::mem::offset_of!(ProcessEvent, parent))?,
+        time_ns: fields.u64(std::mem::offset_of!(ProcessEvent, time_ns))?,
+    })
+}
+
+fn release(bytes: &[u8]) -> Result<Release, DecodeError> {
+    let fields = Fields(bytes);
+    let how = fields.u32(std::mem::offset_of!(Release, how))?;
+    if how != ReleaseKind::Released as u32 && how != ReleaseKind::HandedOutAgain as u32 {
+        return Err(DecodeError::Unknown { what: "kind of release", value: how });
+    }
+    Ok(Release {
+        kind: RecordKind::Release as u32,
+        how,
+        allocated_ns: fields.u64(std::mem::offset_of!(Release, allocated_ns))?,
+        time_ns: fields.u64(std::mem::offset_of!(Release, time_ns))?,
+        allocated_by: fields.u32(std::mem::offset_of!(Release, allocated_by))?,
+        thread: fields.u32(std::mem::offset_of!(Release, thread))?,
     })
 }
 
@@ -179,6 +202,27 @@ mod tests {
         let Ok(Record::Sample(sample)) = decode(&record(&[leaf, caller, user], 3, 0)) else { panic!("not a sample") };
         assert_eq!(sample.frames, [leaf, caller - 1, user].map(Frame));
         assert!(sample.frames[1].is_kernel() && !sample.frames[1].by_frame_pointer() && !sample.frames[2].is_kernel());
+    }
+
+    #[test]
+    fn a_release_comes_back_field_by_field() {
+        let mut bytes = Vec::new();
+        for word in [3, 2u32] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        for word in [11, 22u64] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        for word in [4, 5u32] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        let expected = Release { kind: 3, how: 2, allocated_ns: 11, time_ns: 22, allocated_by: 4, thread: 5 };
+        assert_eq!(decode(&bytes), Ok(Record::Release(expected)));
+        for length in 0..bytes.len() {
+            assert!(matches!(decode(&bytes[..length]), Err(DecodeError::Short { .. })), "{length}");
+        }
+        bytes[4] = 9;
+        assert_eq!(decode(&bytes), Err(DecodeError::Unknown { what: "kind of release", value: 9 }));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Wanted {
     pub layer: Layer,
     /// Functions that the user names.
     pub named: Vec<NamedFunction>,
+    /// Whether blocks are followed: functions that release are wanted too.
+    pub releases: bool,
 }
 
 /// A probed function and the number of its module.
@@ -31,7 +33,7 @@ pub struct Probed {
 pub struct Found {
     /// The choice and its reasons.
     pub plan: Result<Plan, NoAllocator>,
-    /// Its probes, by counter slot.
+    /// Its probes.
     pub probed: Vec<Probed>,
     /// Functions named by hand that cannot be probed.
     pub missed: Vec<Missed>,

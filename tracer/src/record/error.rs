@@ -6,6 +6,7 @@ use aya::maps::MapError;
 
 use super::{discover::DiscoverError, processes::ProcessError};
 use crate::{
+    allocators::plan::Unseen,
     probe::{programs::LoadError, uprobes::AttachError},
     target::ProcessError as IdentityError,
 };
@@ -31,6 +32,16 @@ pub enum SessionError {
     /// Nothing to probe.
     #[error(transparent)]
     Discover(#[from] DiscoverError),
+    /// Blocks were to be followed, and none can be.
+    #[error("no block of process {process} can be followed: of {family}, {why}; record without --live")]
+    NothingToFollow {
+        /// The process.
+        process: u32,
+        /// Whose blocks.
+        family: &'static str,
+        /// Why not.
+        why: Unseen,
+    },
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Start {
@@ -42,6 +53,9 @@ pub enum SessionError {
     /// It ended first.
     #[error("{0} ended before its first instruction; run it without tracer to see why")]
     EndedEarly(String),
+    /// The map of live blocks.
+    #[error("reading the blocks in use failed: {0}")]
+    Live(#[source] io::Error),
     /// The event loop.
     #[error("waiting for events: {0}")]
     Wait(#[from] io::Error),

@@ -33,9 +33,11 @@ const MAX: u64 = 1 << 31;
 pub struct IntervalControl {
     setting: IntervalSetting,
     samples_per_second: f64,
+    interval: u64,
     /// Intervals below this are 0 instead.
     every_below: u64,
-    interval: u64,
+    /// Never below this, whatever the setting.
+    least: u64,
     /// Bytes per second, smoothed; 0 before the first observation.
     rate: f64,
 }
@@ -49,7 +51,7 @@ impl IntervalControl {
             IntervalSetting::Fixed(interval) => interval,
         };
         let samples_per_second = (WANTED_SAMPLES / seconds).min(MAX_RATE);
-        Self { setting, samples_per_second, every_below: 0, interval, rate: 0.0 }
+        Self { setting, samples_per_second, interval, every_below: 0, least: 0, rate: 0.0 }
     }
 
     /// For events that are few as a rule and a page large at least: all are sampled until there are too many of them.
@@ -61,6 +63,12 @@ impl IntervalControl {
     /// The interval to sample with now.
     pub fn interval(&self) -> u64 {
         self.interval
+    }
+
+    /// Never samples with a smaller interval than this from now on.
+    pub fn raise(&mut self, least: u64) {
+        self.least = self.least.max(least);
+        self.interval = self.interval.max(least);
     }
 
     /// Takes note that `bytes` were allocated in the last `elapsed`; returns a new interval where it should change.
@@ -78,7 +86,7 @@ impl IntervalControl {
         if self.rate < 1.0 {
             return None;
         }
-        let wanted = (self.rate / self.samples_per_second).clamp(MIN as f64, MAX as f64);
+        let wanted = (self.rate / self.samples_per_second).clamp(MIN as f64, MAX as f64).max(self.least as f64);
         if wanted < self.every_below as f64 {
             let changes = self.interval != 0;
             self.interval = 0;
@@ -90,7 +98,7 @@ impl IntervalControl {
         }
         // Two significant binary digits: few distinct values.
         let step = 2f64.powf((wanted.log2() * 2.0).round() / 2.0) as u64;
-        let step = step.clamp(MIN, MAX);
+        let step = step.clamp(MIN, MAX).max(self.least);
         (step != self.interval).then(|| {
             self.interval = step;
             step

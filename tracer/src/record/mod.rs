@@ -2,7 +2,6 @@
 
 pub mod assemble;
 pub mod attached;
-mod by_hand;
 pub mod child;
 pub mod cpu;
 pub mod decode;
@@ -11,11 +10,15 @@ pub mod error;
 pub mod interval;
 pub mod late;
 pub mod launch;
+pub mod live;
 pub mod loader;
 pub mod processes;
 pub mod raw;
 pub mod request;
+pub mod resident;
 pub mod samples;
 pub mod search;
+mod searched;
 pub mod session;
 pub mod stacks;
+pub mod thin;

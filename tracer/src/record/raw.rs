@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{discover::Probed, samples::SampleParts};
 use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent, programs::Programs},
-    recording::about::{CpuTime, Ended, Losses},
+    recording::about::{CpuTime, Ended, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -33,6 +33,8 @@ pub struct RawRecording {
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,
+    /// What following blocks left.
+    pub live: Option<Live>,
     /// What else happened, for people.
     pub notes: Vec<String>,
     /// Wall-clock start.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::interval::{IntervalControl, IntervalSetting};
-use crate::probe::kernel_event::KernelEvent;
+use crate::probe::{kernel_event::KernelEvent, live::LiveOptions};
 
 /// What to record.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub struct Request {
     pub interval: IntervalSetting,
     /// Whether processes that the target makes from now on are traced too.
     pub children: bool,
+    /// Whether blocks are followed to their release.
+    pub live: Option<LiveOptions>,
     /// Frames of a stack at most.
     pub max_frames: u32,
     /// Ring buffer size in bytes: a power of two, at least a page.

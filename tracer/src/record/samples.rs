@@ -6,6 +6,7 @@ use tracer_ebpf::abi::sample::Frame;
 
 use super::{
     decode::RawSample,
+    live::Fate,
     stacks::{RawStack, Stacks},
 };
 
@@ -28,6 +29,8 @@ pub struct StoredSample {
     pub size: u64,
     /// Mean bytes between samples; 0 = all.
     pub interval: u64,
+    /// What became of the block.
+    pub fate: Fate,
 }
 
 /// All samples of a run.
@@ -64,7 +67,29 @@ impl Samples {
             time_ns: header.time_ns,
             size: header.size,
             interval: header.interval,
+            fate: Fate::Unknown,
         });
+    }
+
+    /// A sample by its number in the order of arrival.
+    pub fn get(&self, index: u32) -> Option<&StoredSample> {
+        self.samples.get(index as usize)
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut StoredSample> {
+        self.samples.get_mut(index as usize)
+    }
+
+    /// All samples, in the order of their arrival.
+    pub fn iter(&self) -> impl Iterator<Item = &StoredSample> {
+        self.samples.iter()
+    }
+
+    /// Keeps those that `keep` wants, in their order.
+    pub fn retain(&mut self, keep: impl FnMut(&mut StoredSample) -> bool) {
+        self.samples.retain_mut(keep);
+        self.samples.shrink_to(2 * self.samples.len());
     }
 
     /// Samples so far.

@@ -66,7 +66,12 @@ fn search_files(inputs: &[Input], debug: &DebugFiles, wanted: &Wanted) -> Found 
     }
     let (by_hand, mut missed) =
         if wanted.named.is_empty() { Default::default() } else { find_named(&symbols, &files, wanted) };
-    let options = allocators::Options { layer: wanted.layer, by_hand: &by_hand, ..allocators::Options::default() };
+    let options = allocators::Options {
+        layer: wanted.layer,
+        by_hand: &by_hand,
+        releases: wanted.releases,
+        ..allocators::Options::default()
+    };
     let plan = allocators::discover(&symbols, options);
     let (probes, skipped) = match &plan {
         Ok(plan) => (plan.probes.as_slice(), plan.skipped.as_slice()),
@@ -76,7 +81,6 @@ fn search_files(inputs: &[Input], debug: &DebugFiles, wanted: &Wanted) -> Found 
     let number = |index: u16| numbers.get(usize::from(index)).copied();
     let probed = probes
         .iter()
-        .filter(|point| point.size.is_some())
         .filter_map(|point| Some(Probed { module: number(point.module)?, point: point.clone() }))
         .collect();
     Found { probed, missed, named, plan }
@@ -108,7 +112,7 @@ fn find_named<'data, R: ReadRef<'data>>(
             extents,
         })
         .collect();
-    find::find(&modules, &wanted.named, false)
+    find::find(&modules, &wanted.named, wanted.releases)
 }
 
 /// Which of the functions that the user names are counted, as indices of what was said; what stands in the way of others goes to

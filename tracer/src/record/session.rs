@@ -12,12 +12,11 @@ use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_ebpf::abi::{
     sample::{Frame, ProcessChange},
-    settings::{Loss, Settings},
+    settings::{LOSS_COUNT, Loss, Settings},
 };
 
 use super::{
     attached::{Attached, Scope},
-    by_hand::ByHand,
     child::Child,
     cpu::CpuClocks,
     decode::{Record, decode},
@@ -25,19 +24,23 @@ use super::{
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
+    live::{self, Blocks},
     processes::{ProcessError, Processes},
     raw::RawRecording,
     request::{Progress, Request},
-    samples::Samples,
+    resident::Resident,
+    samples::{Samples, StoredSample},
+    searched::Searched,
 };
 use crate::{
+    allocators::Role,
     probe::{
         counters,
         kernel_types::KernelTypes,
         programs::{Options, Programs},
         value::Value,
     },
-    recording::about::{Ended, Losses},
+    recording::about::{Ended, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -48,7 +51,7 @@ pub struct Session {
     pub(super) attached: Attached,
     pub(super) processes: Processes,
     wanted: Arc<Wanted>,
-    by_hand: ByHand,
+    searched: Searched,
     late: Late,
     cpu: CpuClocks,
     pub(super) settings: Settings,
@@ -63,6 +66,9 @@ pub struct Session {
     targets: Vec<Process>,
     names: Vec<NameSources>,
     samples: Samples,
+    /// Sampled blocks, where they are followed.
+    blocks: Option<Blocks>,
+    resident: Resident,
     control: IntervalControl,
     request: Request,
     undecodable: u64,
@@ -97,7 +103,7 @@ impl Session {
             interval: control.interval(),
             max_frames: request.max_frames,
             enabled: 0,
-            wakeup_bytes: u64::from(request.ring_bytes) / 4,
+            wakeup_bytes: wakeup_bytes(&request),
             follow_children: u32::from(request.children),
             launched: 0,
             tracer: std::process::id(),
@@ -105,15 +111,16 @@ impl Session {
             parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
             program_break: types.as_ref().and_then(KernelTypes::program_break).unwrap_or_default(),
         };
-        let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes })?;
+        let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
+        let wanted = Arc::new(Wanted { releases: request.live.is_some(), ..Wanted::default() });
         let now = Instant::now();
         Ok(Self {
             programs,
             attached: Attached::default(),
             processes: Processes::new(Modules::new(), request.table_bytes),
-            wanted: Arc::default(),
-            by_hand: ByHand::default(),
-            late: Late::default(),
+            wanted: Arc::clone(&wanted),
+            searched: Searched::default(),
+            late: Late::new(wanted),
             cpu: CpuClocks::default(),
             settings,
             child: None,
@@ -123,6 +130,8 @@ impl Session {
             targets: Vec::new(),
             names: Vec::new(),
             samples: Samples::default(),
+            blocks: request.live.map(|live| Blocks::new(live.blocks, monotonic_ns())),
+            resident: Resident::begin(&[]),
             control,
             request,
             undecodable: 0,
@@ -137,22 +146,29 @@ impl Session {
     /// Says what to count, before anything is looked for.
     #[must_use]
     pub fn counting(self, wanted: Wanted) -> Self {
-        let wanted = Arc::new(wanted);
+        let wanted = Arc::new(Wanted { releases: self.request.live.is_some(), ..wanted });
         Self { late: Late::new(Arc::clone(&wanted)), wanted, ..self }
     }
 
     /// Chooses the functions of a process to probe: none where samples are taken at an event of the kernel.
     ///
     /// # Errors
-    /// When its mappings cannot be read, nothing in it is known to allocate, or what the user names cannot be probed.
+    /// When its mappings cannot be read, nothing in it is known to allocate, or what the user names cannot be probed; when blocks
+    /// are to be followed and none can be.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
         if self.request.event.is_some() {
             return Ok(Vec::new());
         }
         let scan = self.processes.scan(target.pid)?;
         let found = discover(self.processes.modules(), target.pid, &scan, &self.wanted);
-        self.by_hand.note(&found);
-        Ok(found.usable()?)
+        self.searched.note(&found);
+        let found = found.usable()?;
+        match live::first_unseen(&found) {
+            Some((family, why)) if !found.iter().any(live::is_followed) => {
+                Err(SessionError::NothingToFollow { process: target.pid, family, why })
+            }
+            _ => Ok(found),
+        }
     }
 
     /// Prepares a process's tables and probes these of its functions. A process that was added before, and now runs another
@@ -185,7 +201,7 @@ impl Session {
     /// [`SessionError::Map`]; [`SessionError::Load`] for an event of the kernel; [`SessionError::Discover`] when no process has a function that the user names. A program that
     /// tracer started may yet run another one.
     pub fn begin(&mut self) -> Result<(), SessionError> {
-        if let (None, Some(missed)) = (&self.child, self.by_hand.missed(&self.wanted).next()) {
+        if let (None, Some(missed)) = (&self.child, self.searched.missed(&self.wanted).next()) {
             return Err(DiscoverError::from(missed.clone()).into());
         }
         if let Some(event) = self.request.event {
@@ -194,6 +210,9 @@ impl Session {
         }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         self.observed = self.start;
+        if self.blocks.is_some() {
+            self.resident = Resident::begin(&self.targets);
+        }
         self.settings.enabled = 1;
         Ok(self.apply_settings()?)
     }
@@ -257,6 +276,7 @@ impl Session {
                 let (modules, points) = (self.processes.modules(), self.attached.points());
                 self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
             }
+            self.keep_bounded()?;
             if self.observed.elapsed() >= look {
                 show(self.observe()?);
             }
@@ -301,9 +321,10 @@ impl Session {
             processes: counters::loss(&kernel, Loss::ProcessMapFull),
             ..Losses::default()
         };
+        let live = self.finish_live(&kernel)?;
         let modules = self.processes.finish(&mut losses);
         let mut notes = self.late.finish();
-        notes.extend(self.by_hand.notes(&self.wanted, self.attached.points()));
+        notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
@@ -315,6 +336,7 @@ impl Session {
             points: self.attached.into_points(),
             counters,
             losses,
+            live,
             notes,
             started: self.started,
             start_ns: self.start_ns,
@@ -326,15 +348,16 @@ impl Session {
     /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
     fn attach_late(&mut self, outcome: Outcome) {
         let Outcome { arrival, found } = outcome;
-        self.by_hand.note(&found);
+        self.searched.note(&found);
         if found.plan.is_err() {
             return self.late.note_none(&arrival);
         }
         let scope = self.scope(arrival.process);
         for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
-            let Some(first) = of_module.first() else { continue };
             let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, scope);
             let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
+            // One that has only functions that release (of C++ over malloc) counts nothing.
+            let Some(first) = of_module.iter().find(|probed| probed.point.role != Role::Release) else { continue };
             let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());
             self.late.note_module(&arrival, path, first.point.family, result);
         }
@@ -362,10 +385,25 @@ impl Session {
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
                     let point = self.attached.points().get(sample.header.function as usize);
+                    if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(live::is_followed)) {
+                        blocks.sampled(sample.header.thread, sample.header.time_ns, self.samples.len());
+                    }
                     let leaf = point.map_or(address(sample.header.stopped_at), leaf);
                     self.samples.push(sample, leaf);
                 }
-                Ok(Record::Process { change, process, parent }) => {
+                Ok(Record::Release(release)) => {
+                    if let Some(blocks) = &mut self.blocks {
+                        blocks.released(&release, &mut self.samples);
+                    }
+                }
+                Ok(Record::Process { change, process, parent, time_ns }) => {
+                    match (change, &mut self.blocks) {
+                        (ProcessChange::Executed, Some(blocks)) => {
+                            blocks.executed(process, time_ns, &mut self.samples);
+                        }
+                        (ProcessChange::Exited, Some(blocks)) => blocks.exited(process, time_ns),
+                        _ => {}
+                    }
                     let child = self.child.as_ref().map(|child| child.pid);
                     self.executions += u64::from(change == ProcessChange::Executed && child == Some(process));
                     self.processes.changed(change, process, parent);
@@ -377,7 +415,7 @@ impl Session {
     }
 
     /// Reads the exact counters and lets the interval follow them.
-    fn observe(&mut self) -> Result<Progress, MapError> {
+    fn observe(&mut self) -> Result<Progress, SessionError> {
         let mut bytes = 0u64;
         for slot in 0..self.slots() {
             for class in counters::function(&self.programs.maps, slot)? {
@@ -389,6 +427,9 @@ impl Session {
         if let Some(interval) = self.control.observe(new, now - self.observed) {
             self.settings.interval = interval;
             self.apply_settings()?;
+        }
+        if self.blocks.is_some() {
+            self.resident.observe(&self.targets);
         }
         (self.bytes_seen, self.observed) = (bytes, now);
         let losses = counters::losses(&self.programs.maps)?;
@@ -402,6 +443,51 @@ impl Session {
                 + self.undecodable,
         })
     }
+}
+
+impl Session {
+    /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
+    fn keep_bounded(&mut self) -> Result<(), SessionError> {
+        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
+        let raised = blocks.keep_bounded(&live.map, &mut self.samples, self.settings.interval);
+        if let Some(interval) = raised.map_err(SessionError::Live)? {
+            self.control.raise(interval);
+            self.settings.interval = self.control.interval();
+            self.apply_settings()?;
+        }
+        Ok(())
+    }
+
+    /// What became of the blocks in the end.
+    fn finish_live(&mut self, losses: &[u64; LOSS_COUNT as usize]) -> Result<Option<Live>, SessionError> {
+        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(None) };
+        let unknown = blocks.finish(&live.map, &mut self.samples).map_err(SessionError::Live)?;
+        let points = self.attached.points();
+        let unseen =
+            |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !live::is_followed(point));
+        let unseen = self.samples.iter().filter(unseen).count() as u64;
+        let lost: u64 = [Loss::LiveFull, Loss::CallsFull, Loss::ReleaseRingFull]
+            .into_iter()
+            .map(|loss| counters::loss(losses, loss))
+            .sum::<u64>()
+            + blocks.counts.lost;
+        Ok(Some(Live {
+            resident_bytes: self.resident.end(&self.targets),
+            peak_blocks: blocks.counts.peak,
+            interval_raised: blocks.counts.raised,
+            unreturned: unknown.saturating_sub(lost),
+            not_followed: lost + unseen,
+            missed_releases: blocks.counts.missed,
+        }))
+    }
+}
+
+/// How many bytes in the ring buffer are worth waking up for. Where the room for live blocks is small, it must be seen in time
+/// that it runs out.
+fn wakeup_bytes(request: &Request) -> u64 {
+    const OF_A_SAMPLE: u64 = 128;
+    let of_ring = u64::from(request.ring_bytes) / 4;
+    request.live.map_or(of_ring, |live| of_ring.min(u64::from(live.blocks) / 8 * OF_A_SAMPLE))
 }
 
 /// Resolves when all descriptors are readable.

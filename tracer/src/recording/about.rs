@@ -105,6 +105,8 @@ pub struct Window {
     pub start_ns: u64,
     /// Length in nanoseconds; shorter than was to be where [`Self::capped`].
     pub length_ns: u64,
+    /// How long it was to be when it began; 0 = as long as it is, unless capped.
+    pub planned_ns: u64,
     /// CPU time of the target in the window, nanoseconds.
     pub cpu_ns: u64,
     /// Hits, exact.
@@ -172,8 +174,11 @@ pub struct Live {
     pub interval_raised: u64,
     /// Sampled blocks whose address was not learnt (the call did not return, or returned null): not in the in-use views.
     pub unreturned: u64,
-    /// Sampled blocks that did not fit the table.
+    /// Sampled blocks that could not be followed: the table was full, a record was lost, or the function hands out blocks in a
+    /// way that is not followed.
     pub not_followed: u64,
+    /// Sampled blocks whose address was handed out again though no release was seen; they end at that moment.
+    pub missed_releases: u64,
 }
 
 /// Why a recording ended.

@@ -153,7 +153,7 @@ fn probes_in_the_way_hide_no_caller() {
     let path = PROGRAM.compile();
     let mut program = Program::start(&path, &["probed"], None);
     let pid = program.pid();
-    let options = Options { settings: settings(), ring_bytes: 1 << 12 };
+    let options = Options { settings: settings(), ring_bytes: 1 << 12, live: None };
     let programs = Programs::load_with(&options, &["empty"]).unwrap_or_else(|error| panic!("{error}"));
     let point = Point { file_offset: file_offset(&path, "victim"), cookie: 0 };
     let probe = programs.attach_program("empty", &path, &[point], NonZeroU32::new(pid));

@@ -1,9 +1,12 @@
 //! Programs that tracer starts, and several processes at once: exact counts, from the first allocation to the last.
 
 use std::{
-    fs,
-    io::Write as _,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -17,7 +20,8 @@ use tracer::{
     target::Process,
 };
 
-/// Allocates before `main`, in it, and ends without a moment's rest. With an argument it first waits for a byte on stdin.
+/// Allocates before `main`, in it, and ends without a moment's rest. With an argument it first waits for a byte on stdin; with
+/// two it also says that it got so far.
 const PROGRAM: &str = r#"
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,6 +32,7 @@ int main(int count, char **words) {
     if (count > 1 && read(0, &byte, 1) != 1) return 1;
     for (int i = 0; i < 1000; i++) sink = malloc(20000);
     for (int i = 0; i < 10; i++) sink = calloc(3, 100000);
+    if (count > 2 && write(1, "went on\n", 8) != 8) return 1;
     _exit(7);
 }
 "#;
@@ -211,6 +216,66 @@ fn the_program_outlives_a_killed_tracer() {
     assert!(seen >= 21, "only {seen} times");
 }
 
+#[test]
+fn processes_are_told_apart_by_name_and_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = compile(folder.path(), "dynamic", &[]) else { return };
+    let script = format!("{0}; {0}; true", program.display());
+    let arguments = ["--children", "--split", "process", "--interval", "1", "-o", "x.json"];
+    let output = tracer(&folder, &arguments, &["sh", "-c", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let json: Value = serde_json::from_slice(&fs::read(folder.path().join("x.json")).unwrap()).unwrap();
+    let parts = json["parts"].as_array().unwrap();
+    let of_program = parts.iter().filter(|part| part["part"].as_str().unwrap().starts_with("[dynamic "));
+    let bytes: Vec<_> = of_program.map(|part| part["bytes"]["value"].as_u64().unwrap()).collect();
+    // What the shell asks for between fork and exec is the same process's.
+    assert!(bytes.len() == 2 && bytes.iter().all(|bytes| (23_777_777..23_800_000).contains(bytes)), "{parts:?}");
+    assert!(said.contains("By process") && said.contains("[dynamic "), "{said}");
+}
+
+/// Ctrl-C, for tracer alone or as a terminal sends it: to the program too, which may not care. Either way the recording is there,
+/// and the program goes on to its end without probes.
+#[test]
+fn an_interrupted_recording_is_written_and_the_program_runs_on() {
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = compile(folder.path(), "dynamic", &[]) else { return };
+    let program = program.to_str().unwrap();
+    let ignoring = format!("trap '' INT; exec {program} wait say");
+    let send_to_one: fn(Pid) = |pid| kill_process(pid, Signal::INT).unwrap();
+    let send_to_all: fn(Pid) = |pid| kill_process_group(pid, Signal::INT).unwrap();
+    for (command, send) in [(&[program, "wait", "say"][..], send_to_one), (&["sh", "-c", &ignoring], send_to_all)] {
+        let mut tracer = tracer(&folder, &["--interval", "1", "-o", "x.json", "--force"], command);
+        // Not a pipe: the program holds on to it when tracer has ended.
+        let messages = folder.path().join("messages");
+        tracer.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&messages).unwrap());
+        let mut tracer = Waiting(tracer.spawn().unwrap());
+        let (mut input, mut output) = (tracer.0.stdin.take().unwrap(), tracer.0.stdout.take().unwrap());
+        let said = || fs::read_to_string(&messages).unwrap();
+        until("recording", || said().contains("recording ") && said().contains("; Ctrl-C"));
+        // Until it waits for its byte: then all before that was counted.
+        let pid: u32 = said().rsplit_once('(').unwrap().1.split_once(')').unwrap().0.parse().unwrap();
+        let is_waiting = || {
+            fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == b"dynamic\n")
+                && fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("0 0x0 "))
+        };
+        until("waiting", is_waiting);
+        send(Pid::from_child(&tracer.0));
+        assert!(tracer.0.wait().unwrap().success(), "{}", said());
+        assert!(said().contains(&format!("(pid {pid}) runs on")), "{}", said());
+        let json: Value = serde_json::from_slice(&fs::read(folder.path().join("x.json")).unwrap()).unwrap();
+        assert_eq!(json["about"]["ended"], "interrupted");
+        assert_eq!(counted(&json["about"], 20), (1, 777_777), "{json}");
+        assert_eq!(counted(&json["about"], 15), (0, 0), "{json}");
+        assert!(is_waiting());
+        input.write_all(b"x").unwrap();
+        let mut last_words = String::new();
+        output.read_to_string(&mut last_words).unwrap();
+        assert_eq!(last_words, "went on\n");
+    }
+}
+
 struct Waiting(Child);
 
 impl Drop for Waiting {
@@ -243,6 +308,7 @@ fn several_processes_are_counted_together() {
         max_frames: 32,
         ring_bytes: 1 << 22,
         table_bytes: 1 << 24,
+        live: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let raw = runtime.block_on(async {

@@ -22,6 +22,7 @@ pub fn request(interval: IntervalSetting) -> Request {
         ring_bytes: 64 << 20,
         table_bytes: 64 << 20,
         children: false,
+        live: None,
     }
 }
 

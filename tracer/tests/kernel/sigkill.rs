@@ -29,18 +29,24 @@ struct Code {
 #[test]
 fn a_killed_tracer_leaves_the_code_as_it_was() {
     let Some(_guard) = alone() else { return };
+    kill_while_it_runs(&[]);
+    // Calls are under way whose return address is the kernel's.
+    kill_while_it_runs(&["--live", "--interval", "1"]);
+}
+
+fn kill_while_it_runs(arguments: &[&str]) {
     let path = Build::new(Compiler::Gcc, "dl_loop.c", &["-O2"]).compile();
     let plugin = Build::new(Compiler::Gcc, "plugin.c", &["-O2", "-fPIC", "-shared", "-DFRAME=200"]).compile();
     let plugin = plugin.to_string_lossy();
     // Allocates for 300 ms once it is let go: while its code is put back.
     let mut program = Program::start(&path, &[&plugin, &plugin, "1", "300"], None);
-    let functions = ["malloc", "calloc", "realloc", "posix_memalign"].map(|name| code(program.pid(), name));
+    let functions = ["malloc", "calloc", "realloc", "posix_memalign", "free"].map(|name| code(program.pid(), name));
     let memory = File::open(format!("/proc/{}/mem", program.pid())).expect("the program's memory can be read");
     let changed = || functions.iter().filter(|function| read(&memory, function) != function.file_bytes).count();
     assert_eq!(changed(), 0, "something else has changed the code: is another tracer at work?");
 
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut tracer = Tracer::start(program.pid(), directory.path());
+    let mut tracer = Tracer::start(program.pid(), arguments, directory.path());
     wait_until("the probes are there", || {
         assert!(tracer.0.try_wait().expect("tracer can be waited for").is_none(), "tracer has ended");
         changed() > 0
@@ -58,9 +64,13 @@ fn a_killed_tracer_leaves_the_code_as_it_was() {
 struct Tracer(Child);
 
 impl Tracer {
-    fn start(pid: u32, directory: &Path) -> Self {
+    fn start(pid: u32, arguments: &[&str], directory: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
-        command.args(["--pid", &pid.to_string(), "--quiet"]).current_dir(directory).stdin(Stdio::null());
+        command
+            .args(["--pid", &pid.to_string(), "--quiet"])
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null());
         Self(command.spawn().expect("tracer starts"))
     }
 }

@@ -1,7 +1,9 @@
 //! A small program: a game server with everything that a recording can hold.
 
-use tracer::recording::about::{About, Counter, Losses, Process, SizeClass, Truncation, Unwinding};
-use tracer::recording::{Module, Recording, Sample};
+use tracer::recording::about::{
+    About, Cost, Counter, Epoch, Live, Losses, Process, SizeClass, Truncation, Unwinding, Window,
+};
+use tracer::recording::{Block, Module, Recording, Sample};
 
 use super::{Builder, Random};
 
@@ -49,8 +51,86 @@ const PROGRAM: &[Calls] = &[
     (MAIN, "game::Arena::new > malloc", 0, &[(50_000_000, 1)]),
 ];
 
+/// How long it is recorded.
+const SECONDS: f64 = 10.0;
+
 /// The recording of ten seconds of it.
 pub fn recording() -> Recording {
+    with_interval(INTERVAL)
+}
+
+/// The same, with the releases of blocks, and more samples.
+pub fn live() -> Recording {
+    let mut recording = with_interval(INTERVAL / 4);
+    let mut random = Random::new(2);
+    let sites: Vec<&'static str> = recording.stacks.iter().map(|stack| site(&recording, stack)).collect();
+    for sample in &mut recording.samples {
+        let (made, lifetime) = life(sites[sample.stack as usize], sample.time_ns as f64 / 1e9, &mut random);
+        sample.time_ns = (made * 1e9) as u64;
+        let other_thread = sites[sample.stack as usize] == "game::net::read_frame";
+        let released = made + lifetime;
+        sample.block = Some(Block {
+            released_ns: (released < SECONDS).then_some((released * 1e9) as u64),
+            released_by: if released >= SECONDS {
+                0
+            } else if other_thread {
+                4242
+            } else {
+                sample.thread
+            },
+        });
+    }
+    recording.samples.sort_by_key(|sample| sample.time_ns);
+    for index in [100, 200, 300] {
+        recording.samples[index].block = None;
+    }
+    recording.about.live = Some(Live {
+        resident_bytes: [31 << 20, 97 << 20],
+        peak_blocks: 900,
+        unreturned: 2,
+        not_followed: 1,
+        ..Live::default()
+    });
+    recording
+}
+
+/// The function that a stack's blocks live as long as.
+fn site(recording: &Recording, stack: &tracer::recording::Stack) -> &'static str {
+    let lines = stack.frames.iter().flat_map(|&frame| &recording.locations[frame as usize].lines);
+    let names: Vec<&str> = lines.map(|line| &recording.functions[line.function as usize].name[..]).collect();
+    let known = [
+        "game::World::spawn",
+        "game::ai::push",
+        "game::World::save",
+        "game::World::load::<[game::Tile; 64]>",
+        "game::net::read_frame",
+        "game::chat::Message::parse",
+        "vendor_alloc",
+        "game::Arena::new",
+    ];
+    known.into_iter().find(|known| names.contains(known)).unwrap_or("")
+}
+
+/// When a block is made, if its sample was drawn at `at`, and how many seconds it lives.
+fn life(site: &str, at: f64, random: &mut Random) -> (f64, f64) {
+    let forgotten = random.below(4) == 0;
+    let mut exponential = |mean: f64| -random.unit().ln() * mean;
+    match site {
+        "game::World::spawn" => (at, exponential(0.5)),
+        "game::ai::push" => (at, exponential(20e-6)),
+        "game::World::save" => (at, 0.3),
+        // A map and an arena, made at the begin and kept.
+        "game::World::load::<[game::Tile; 64]>" => (at / 10.0, f64::INFINITY),
+        "game::Arena::new" => (at / 100.0, f64::INFINITY),
+        "game::net::read_frame" => (at, exponential(1e-3)),
+        // One in four is forgotten.
+        "game::chat::Message::parse" if forgotten => (at, f64::INFINITY),
+        "vendor_alloc" => (at, f64::INFINITY),
+        _ => (at, exponential(10e-3)),
+    }
+}
+
+fn with_interval(interval: u64) -> Recording {
     let mut builder = Builder::default();
     let mut random = Random::new(1);
     let mut counters: Vec<Counter> = ["malloc", "calloc", "realloc"].map(counter).into();
@@ -59,7 +139,7 @@ pub fn recording() -> Recording {
         let text = format!("{base}{stack}");
         for &(size, count) in calls {
             count_exactly(&mut counters[counter as usize], size, count);
-            let p = -(-(size as f64) / INTERVAL as f64).exp_m1();
+            let p = -(-(size as f64) / interval as f64).exp_m1();
             let mut position = 0.0;
             loop {
                 position += (random.unit().ln() / (-p).ln_1p()).floor();
@@ -75,9 +155,9 @@ pub fn recording() -> Recording {
                         process: 4242,
                         thread,
                         thread_name: if base == POOL { format!("net-{}", thread - 4243) } else { "game-server".into() },
-                        time_ns: random.below(10_000_000_000),
+                        time_ns: random.below((SECONDS * 1e9) as u64),
                         size,
-                        interval: INTERVAL,
+                        interval,
                         counter,
                         ..Default::default()
                     },
@@ -103,7 +183,7 @@ pub fn recording() -> Recording {
         tracer: "0.1.0".into(),
         process: Process { pid: 4242, name: "game-server".into(), executable: "/usr/bin/game-server".into() },
         started_unix_ns: 1_700_000_000_000_000_000,
-        duration_ns: 10_000_000_000,
+        duration_ns: (SECONDS * 1e9) as u64,
         counters,
         losses: Losses { ring_full: 3, events: 1, ..Losses::default() },
         unwinding: Unwinding {
@@ -158,4 +238,58 @@ fn count_exactly(counter: &mut Counter, size: u64, calls: u64) {
     }
     counter.classes[place].calls += calls;
     counter.classes[place].bytes += size * calls;
+}
+
+/// The same program, recorded in windows of 100 ms in each second, with hits of 600 ns. It has one CPU to itself.
+pub fn in_windows(hits_per_call: u64) -> Recording {
+    const SECOND: u64 = 1_000_000_000;
+    let mut recording = recording();
+    for sample in &mut recording.samples {
+        sample.epoch = (sample.time_ns / SECOND) as u32;
+        sample.time_ns = u64::from(sample.epoch) * SECOND + 450_000_000 + sample.time_ns % SECOND / 10;
+    }
+    // Bytes fell into windows as the samples did; calls, as they are many, evenly.
+    let mut seen = [0.0; 10];
+    for sample in &recording.samples {
+        let p = -(-(sample.size as f64) / INTERVAL as f64).exp_m1();
+        seen[sample.epoch as usize] += sample.size as f64 / p;
+    }
+    let all: f64 = seen.iter().sum();
+    let about = &mut recording.about;
+    let classes = || about.counters.iter().flat_map(|counter| &counter.classes);
+    let (mut calls, mut bytes) = (classes().map(|c| c.calls).sum::<u64>(), classes().map(|c| c.bytes).sum::<u64>());
+    let exact = bytes as f64;
+    for k in 0..10 {
+        let of_calls = if k == 9 { calls } else { calls * (95 + k * 7 % 11) / (100 * (10 - k)) };
+        let of_bytes = if k == 9 { bytes } else { (seen[k as usize] / all * exact) as u64 };
+        (calls, bytes) = (calls - of_calls, bytes - of_bytes);
+        let window = Window {
+            start_ns: k * SECOND + 450_000_000,
+            length_ns: SECOND / 10,
+            planned_ns: SECOND / 10,
+            cpu_ns: SECOND / 10,
+            hits: of_calls * hits_per_call,
+            calls: of_calls,
+            bytes: of_bytes,
+            capped: k == 4,
+        };
+        about.epochs.push(Epoch { start_ns: k * SECOND, length_ns: SECOND, probability: 0.1, cpu_ns: SECOND, window });
+    }
+    let hits: u64 = about.epochs.iter().map(|epoch| epoch.window.hits).sum();
+    about.cost = Some(Cost {
+        budget: Some(0.02),
+        hits,
+        hit_ns: 600.0,
+        hit_ns_low: 450.0,
+        hit_ns_high: 800.0,
+        target_cpu_ns: 10 * SECOND,
+        spent_ns: hits * 600,
+        spent_ns_high: hits * 800,
+        probed_share: 0.1,
+        slowdown_in_windows: 1.0 / (1.0 - hits as f64 * 600e-9),
+        bound: 0.12,
+        tracer_cpu_ns: SECOND / 10,
+        tracer_peak_bytes: 48 << 20,
+    });
+    recording
 }

@@ -1,7 +1,7 @@
 //! Recordings of programs that allocate at random, and whose truth is known.
 
 use tracer::recording::about::{About, Counter, Process, SizeClass};
-use tracer::recording::{Recording, Sample};
+use tracer::recording::{Module, Recording, Sample};
 
 use super::{Builder, Random};
 
@@ -38,6 +38,8 @@ pub fn record(
     let mut builder = Builder::default();
     let stacks: Vec<u32> = sites.iter().map(|site| builder.stack(site.stack)).collect();
     let mut recording = builder.recording;
+    let paths = ["/usr/bin/simulated", "/usr/lib/libc.so.6"].into_iter().zip(1..);
+    recording.modules = paths.map(|(path, at)| module(path, at << 32)).collect();
     let mut classes = vec![SizeClass::default(); 65];
     let mut truth = vec![0; sites.len()];
     for step in 0..seconds * STEPS {
@@ -66,6 +68,10 @@ pub fn record(
         ..About::default()
     };
     Run { recording, truth }
+}
+
+fn module(path: &str, start: u64) -> Module {
+    Module { path: path.into(), build_id: "c0ffee".into(), start, end: start + (1 << 20), file_offset: 0x1000 }
 }
 
 /// A number of events of which `mean` are expected: Knuth's method below 30, the normal distribution above.

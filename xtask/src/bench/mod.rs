@@ -9,7 +9,7 @@ mod suite;
 /// Measures, and writes what it finds to docs/benchmarks.md.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only these: hit, render, unwind.
+    /// Only these: hit, live, render, unwind.
     names: Vec<String>,
 }
 

@@ -21,12 +21,12 @@ static NEW: [Function; 8] = new(HandsOn::AnyPath);
 /// The allocating operators.
 pub const fn new(hands_on: HandsOn) -> [Function; 8] {
     [
-        allocates(names!["_Znwm", "tc_new"], Argument0).hands_on(hands_on),
-        allocates(names!["_Znam", "tc_newarray"], Argument0).hands_on(hands_on),
+        allocates(names!["_Znwm", "tc_new"], Argument0).throws().hands_on(hands_on),
+        allocates(names!["_Znam", "tc_newarray"], Argument0).throws().hands_on(hands_on),
         allocates(names!["_ZnwmRKSt9nothrow_t", "tc_new_nothrow"], Argument0).hands_on(hands_on),
         allocates(names!["_ZnamRKSt9nothrow_t", "tc_newarray_nothrow"], Argument0).hands_on(hands_on),
-        allocates(names!["_ZnwmSt11align_val_t", "tc_new_aligned"], Argument0).hands_on(hands_on),
-        allocates(names!["_ZnamSt11align_val_t", "tc_newarray_aligned"], Argument0).hands_on(hands_on),
+        allocates(names!["_ZnwmSt11align_val_t", "tc_new_aligned"], Argument0).throws().hands_on(hands_on),
+        allocates(names!["_ZnamSt11align_val_t", "tc_newarray_aligned"], Argument0).throws().hands_on(hands_on),
         allocates(names!["_ZnwmSt11align_val_tRKSt9nothrow_t", "tc_new_aligned_nothrow"], Argument0).hands_on(hands_on),
         allocates(names!["_ZnamSt11align_val_tRKSt9nothrow_t", "tc_newarray_aligned_nothrow"], Argument0)
             .hands_on(hands_on),

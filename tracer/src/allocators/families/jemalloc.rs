@@ -1,7 +1,8 @@
 //! jemalloc, with the C library's names or with a prefix (`_rjem_`: Rust's tikv-jemalloc-sys; `je_`: a common
 //! choice). Its C functions do not call each other (machine code of Debian's 5.3.0).
 //!
-//! `xallocx` is left out: it tries to grow a block in place, and its caller allocates anew where that fails.
+//! `xallocx` is left out: it resizes a block in place and hands none out; its caller allocates anew where that fails, and that
+//! counts.
 
 use tracer_ebpf::abi::allocation::SizeFrom::{Argument0, Argument1, Argument2, Product01, Product12};
 

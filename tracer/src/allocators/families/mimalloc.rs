@@ -75,8 +75,8 @@ static HEAP: &[Function] = &[
     resizes(names!["mi_heap_realloc"], Argument2).gives_back(1),
     resizes(names!["mi_heap_reallocf"], Argument2).gives_back(1),
     resizes(names!["mi_heap_rezalloc"], Argument2).gives_back(1),
-    allocates(names!["mi_heap_alloc_new"], Argument1),
-    allocates(names!["mi_heap_alloc_new_n"], Product12).hands_on(AnyPath),
+    allocates(names!["mi_heap_alloc_new"], Argument1).throws(),
+    allocates(names!["mi_heap_alloc_new_n"], Product12).throws().hands_on(AnyPath),
 ];
 
 static ALIGNED: &[Function] = &[
@@ -112,13 +112,13 @@ static ALIGNED: &[Function] = &[
 ];
 
 static NEW_OWN: &[Function] = &[
-    allocates(names!["mi_new"], Argument0),
-    allocates(names!["mi_new_n"], Product01),
+    allocates(names!["mi_new"], Argument0).throws(),
+    allocates(names!["mi_new_n"], Product01).throws(),
     allocates(names!["mi_new_nothrow"], Argument0),
-    allocates(names!["mi_new_aligned"], Argument0),
+    allocates(names!["mi_new_aligned"], Argument0).throws(),
     allocates(names!["mi_new_aligned_nothrow"], Argument0),
-    resizes(names!["mi_new_realloc"], Argument1),
-    resizes(names!["mi_new_reallocn"], Product12).hands_on(AnyPath),
+    resizes(names!["mi_new_realloc"], Argument1).throws(),
+    resizes(names!["mi_new_reallocn"], Product12).throws().hands_on(AnyPath),
 ];
 
 static RELEASING: &[Function] = &[

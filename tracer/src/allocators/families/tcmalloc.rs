@@ -35,13 +35,14 @@ static FUNCTIONS: &[Function] = &[
     allocates(names!["pvalloc", "tc_pvalloc", "__libc_pvalloc", "TCMallocInternalPvalloc"], Argument0),
     allocates(names!["tc_malloc_skip_new_handler"], Argument0),
     // Return the size as well, in a second register.
-    allocates(names!["__size_returning_new", "tcmalloc_size_returning_operator_new"], Argument0),
-    allocates(names!["__size_returning_new_aligned", "tcmalloc_size_returning_operator_new_aligned"], Argument0),
-    allocates(names!["__size_returning_new_hot_cold"], Argument0),
-    allocates(names!["__size_returning_new_aligned_hot_cold"], Argument0),
+    allocates(names!["__size_returning_new", "tcmalloc_size_returning_operator_new"], Argument0).throws(),
+    allocates(names!["__size_returning_new_aligned", "tcmalloc_size_returning_operator_new_aligned"], Argument0)
+        .throws(),
+    allocates(names!["__size_returning_new_hot_cold"], Argument0).throws(),
+    allocates(names!["__size_returning_new_aligned_hot_cold"], Argument0).throws(),
     // operator new(size, hot_cold).
-    allocates(names!["_Znwm12__hot_cold_t"], Argument0),
-    allocates(names!["_Znam12__hot_cold_t"], Argument0),
+    allocates(names!["_Znwm12__hot_cold_t"], Argument0).throws(),
+    allocates(names!["_Znam12__hot_cold_t"], Argument0).throws(),
     releases(names!["free", "tc_free", "cfree", "tc_cfree", "__libc_free", "__libc_cfree", "TCMallocInternalFree"]),
     releases(names!["tc_free_sized", "free_sized", "TCMallocInternalFreeSized", "sdallocx"]),
 ];

@@ -7,8 +7,14 @@ fn place_in(built: &Built, kernel: KernelUprobes) -> Result<Placement, Unplaceab
     let module = built.module();
     let (entry, length) = built.symbol("f");
     let far_targets = module.code.far_branch_targets(vec![entry + 1], REACH);
-    let site =
-        Site { entry, length, size: Some(Register::RDI), arguments: &[Register::RSI], far_targets: &far_targets };
+    let site = Site {
+        entry,
+        length,
+        size: Some(Register::RDI),
+        arguments: &[Register::RSI],
+        returns: false,
+        far_targets: &far_targets,
+    };
     place(&module.code, site, kernel)
 }
 
@@ -153,7 +159,8 @@ fn a_function_without_size_is_probed_at_its_entry() {
     let built = library(&[("f", "test %rdi,%rdi; push %rbp; ret")]);
     let module = built.module();
     let none = BTreeSet::new();
-    let site = Site { entry: built.symbol("f").0, length: 0, size: None, arguments: &[], far_targets: &none };
+    let site =
+        Site { entry: built.symbol("f").0, length: 0, size: None, arguments: &[], returns: false, far_targets: &none };
     let at = |length| place(&module.code, Site { length, ..site }, KernelUprobes::default()).expect("there is code");
     assert_eq!((at(0).offset, at(0).fallback), (0, Some(Fallback::UnknownSize)));
     assert_eq!(at(1 << 40).fallback, Some(Fallback::TooLarge));

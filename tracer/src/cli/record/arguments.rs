@@ -9,7 +9,8 @@ use super::Settings;
 use crate::{
     cli::{functions::Functions, scope::Scope, show},
     output::{self, Destination, Format},
-    probe::kernel_event::KernelEvent,
+    probe::{kernel_event::KernelEvent, live::LiveOptions},
+    profile::View,
     record::{interval::IntervalSetting, request::Request},
 };
 
@@ -36,7 +37,7 @@ pub struct Args {
     functions: Functions,
     /// What to sample: allocations, or what makes the process grow: pages it touches first, anonymous memory that is mapped, or
     /// growth of the program break
-    #[arg(short, long, value_name = "EVENT", default_value = "alloc", conflicts_with_all = ["layer", "symbol", "offset"])]
+    #[arg(short, long, value_name = "EVENT", default_value = "alloc", conflicts_with_all = ["layer", "symbol", "offset", "live"])]
     event: Event,
     /// For how long, such as 500ms, 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
@@ -45,6 +46,13 @@ pub struct Args {
     /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
+    /// Follow sampled blocks to their release too, to tell what is in use from what was only passed through. Needs a probe in
+    /// every release, for as long as the recording takes
+    #[arg(long)]
+    live: bool,
+    /// Sampled blocks that are followed at once, at most; when there are more, samples are thinned and get rarer
+    #[arg(long, value_name = "BLOCKS", default_value_t = 1 << 18, requires = "live", value_parser = clap::value_parser!(u32).range(1024..=1 << 22))]
+    live_blocks: u32,
     /// A file to write; its ending names the format: .svg (flame graph), .pb.gz (the recording, for `tracer render` and
     /// pprof), .folded or .json. `-` writes folded stacks to stdout. May be given more than once. Default: tracer-PID.svg,
     /// and the recording beside it
@@ -119,7 +127,7 @@ impl Args {
             verbose,
             ..
         } = self;
-        let Self { max_depth, unwind_memory, ring_buffer, .. } = self;
+        let Self { max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -135,12 +143,17 @@ impl Args {
             event: event.map(|(event, _)| event),
             children,
             interval,
+            live: live.then_some(LiveOptions { blocks: live_blocks, sessions: true }),
             max_frames: max_depth,
             ring_bytes: ring_buffer,
             table_bytes: unwind_memory,
         };
         let functions = functions.wanted()?;
-        Ok(Settings { scope, functions, request, outputs, show: show.resolve()?, beside: None, force, quiet, verbose })
+        let show = show.resolve()?;
+        if let Some(view) = show.view.filter(|view| *view != View::Allocated) {
+            bail!("the view {view} is of blocks whose release is followed: add --live, or leave --view out");
+        }
+        Ok(Settings { scope, functions, request, outputs, show, beside: None, force, quiet, verbose })
     }
 }
 

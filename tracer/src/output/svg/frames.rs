@@ -5,7 +5,8 @@ use inferno::flamegraph::color::Color;
 use super::colors;
 use super::layout::{Drawn, Layout};
 use super::tooltips::Look;
-use crate::output::quantity::{count, objects_within, percent};
+use crate::output::quantity::{count, percent};
+use crate::output::shown::{self, Shown};
 use crate::profile::name::NameKind;
 use crate::profile::{Node, Profile};
 use crate::recording::about::Source;
@@ -36,26 +37,28 @@ fn color(profile: &Profile, index: usize, node: &Node) -> Option<Color> {
 /// `name (12.3 ± 0.8 MiB, 10.2 %, 384 samples, 5,012 ± 301 objects, region websocket)`.
 fn tooltip(profile: &Profile, index: usize, node: &Node) -> String {
     let total = &node.total;
-    let share = percent(profile.share(total));
     let kind = node.frame.map(|frame| profile.names.kind(frame.name()));
-    let source = profile.source;
-    let (exact_bytes, exact_objects) = (source.amount(total.bytes.value), count(total.objects.value.round() as u64));
     let samples = match total.samples {
+        0 => "no samples".into(),
         1 => "1 sample".into(),
         n => format!("{} samples", count(n)),
     };
+    let source = profile.source;
+    let (value, objects) = (source.amount(total.bytes.value), count(total.objects.value.round() as u64));
+    let is_exact = profile.exact().is_some();
     match (node.frame, kind) {
-        (None, _) if profile.exact().is_some() => {
-            format!("all ({exact_bytes} exact, 100 %, {samples}, {exact_objects} {} exact)", source.objects())
+        (None, _) if is_exact => format!("all ({value} exact, 100 %, {samples}, {objects} {} exact)", source.objects()),
+        (None, _) => {
+            format!("all ({}, 100 %, {samples})", shown::totals(&profile.calibration, source).replace(['(', ')'], ""))
         }
-        (Some(frame), Some(NameKind::Unattributed)) => {
+        (Some(frame), Some(NameKind::Unattributed)) if is_exact => {
+            let (name, share) = (profile.names.text(frame.name()), percent(profile.share(total)));
+            format!("{name} ({value} exact, {share}, no samples, {objects} {} exact)", source.objects())
+        }
+        (Some(frame), _) => {
             let name = profile.names.text(frame.name());
-            format!("{name} ({exact_bytes} exact, {share}, no samples, {exact_objects} {} exact)", source.objects())
-        }
-        (frame, _) => {
-            let name = frame.map_or("all", |frame| profile.names.text(frame.name()));
-            let inlined = if frame.is_some_and(|frame| frame.inlined()) { " [inlined]" } else { "" };
-            let bytes = source.amount_within(total.bytes.value, profile.bytes_interval(total));
+            let inlined = if frame.inlined() { " [inlined]" } else { "" };
+            let Shown { share, bytes, objects } = Shown::new(profile, total);
             let region = profile.regions.as_ref().and_then(|regions| {
                 let region = regions.of_node.get(index).copied().flatten()?;
                 Some(format!(", region {}", regions.name(region).replace(['(', ')'], "|")))
@@ -65,7 +68,6 @@ fn tooltip(profile: &Profile, index: usize, node: &Node) -> String {
                 // A sample is a tick.
                 return format!("{name}{inlined} ({bytes}, {share}, {samples}{region})");
             }
-            let objects = objects_within(total.objects.value, profile.objects_interval(total));
             format!("{name}{inlined} ({bytes}, {share}, {samples}, {objects} {}{region})", source.objects())
         }
     }

@@ -1,35 +1,61 @@
 //! Title and subtitle.
 
-use crate::output::quantity::{count, duration, percent};
-use crate::profile::Profile;
+use crate::estimate::Totals;
+use crate::output::quantity::{bytes, count, duration, percent, time};
+use crate::output::shown;
 use crate::profile::name::printable;
+use crate::profile::{LiveHeap, Profile, View};
 use crate::recording::{Recording, StackEnd, about::Source};
 
 /// What was recorded: process and duration.
-pub fn title(recording: &Recording) -> String {
+pub fn title(recording: &Recording, profile: &Profile) -> String {
     let about = &recording.about;
     let (name, pid, time) = (printable(&about.process.name), about.process.pid, duration(about.duration_ns));
     let others = match about.other_processes.len() {
         0 => String::new(),
         others => format!(" and {others} more"),
     };
-    format!("{}: {name} (pid {pid}){others}, {time}", about.source.title())
+    let what = what(profile);
+    format!("{what}: {name} (pid {pid}){others}, {time}")
 }
 
-/// The numbers to judge the picture by: exact totals, samples, completeness of stacks, losses.
+/// What the widths of frames are.
+fn what(profile: &Profile) -> String {
+    match (profile.view, &profile.live) {
+        (View::InUse, _) => "Bytes in use at the end".into(),
+        (View::Peak, Some(live)) => format!("Bytes in use at the peak, after {}", duration(live.peak.time_ns)),
+        (View::Temporary, Some(live)) => {
+            format!("Bytes of temporary blocks, released within {}", time(live.temporary.within_ns))
+        }
+        _ => profile.source.title().into(),
+    }
+}
+
+/// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
 pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
-    let (total, source) = (profile.total(), recording.about.source);
-    let amount = match profile.exact() {
-        Some(exact) => {
-            format!("{} in {} {} (exact)", source.amount(exact.bytes as f64), count(exact.calls), source.events())
-        }
-        None => {
-            let interval = profile.bytes_interval(&total);
-            format!("{} (estimated)", source.amount_within(total.bytes.value, interval))
-        }
-    };
+    let mut amount = shown::totals(&profile.calibration, profile.source);
+    if let (View::InUse, Some(live)) = (profile.view, &profile.live) {
+        amount += &explained(recording, live);
+    }
+    if profile.calibration.in_windows() {
+        amount += &format!(" | counted in {}", shown::windows(&recording.about.epochs));
+    }
+    if let Totals::AtLeast { because, .. } = profile.totals() {
+        amount += &format!(" | {}", shown::reason(because));
+    }
     let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
     format!("{amount} | {samples} | {} | {}", completeness(recording), losses(recording))
+}
+
+/// How much of the resident memory is explained by blocks in use.
+fn explained(recording: &Recording, live: &LiveHeap) -> String {
+    match recording.about.live.as_ref().map_or(0, |live| live.resident_bytes[1]) {
+        0 => " (estimated)".into(),
+        resident => {
+            let share = live.in_use.measure.bytes.value / resident as f64;
+            format!(" (estimated), {} of {} resident", percent(share), bytes(resident as f64))
+        }
+    }
 }
 
 /// How far apart samples were: `1 per 512 KiB`.
@@ -40,8 +66,8 @@ pub fn interval(recording: &Recording) -> String {
         (_, 0) if source == Source::PageFaults => "every page fault".into(),
         (_, 0) => "every call".into(),
         (low, _) if source == Source::Cpu => format!("1 per {} of CPU time", source.amount(low as f64)),
-        (low, high) if low == high => format!("1 per {}", source.amount(low as f64)),
-        (low, high) => format!("1 per {} to {}", source.amount(low as f64), source.amount(high as f64)),
+        (low, high) if low == high => format!("1 per {}", bytes(low as f64)),
+        (low, high) => format!("1 per {} to {}", bytes(low as f64), bytes(high as f64)),
     }
 }
 

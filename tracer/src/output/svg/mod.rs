@@ -5,8 +5,9 @@
 //! places of inferno's while the picture is being written (`tooltips`); a legend goes below it (`legend`).
 
 mod colors;
+mod difference;
 mod frames;
-pub(super) mod heading;
+pub mod heading;
 mod layout;
 mod legend;
 mod tooltips;
@@ -19,8 +20,9 @@ use inferno::flamegraph::{self, TextTruncateDirection};
 use super::quantity::percent;
 use crate::profile::name::{NameKind, printable};
 use crate::profile::regions::{RegionRow, Regions};
-use crate::profile::{Names, Profile, Tree};
+use crate::profile::{Names, Profile, Tree, View};
 use crate::recording::{Recording, about::Source};
+pub use difference::write_difference;
 use layout::{Drawn, Layout};
 use legend::{Entry, Legend};
 use tooltips::{Look, Tooltips};
@@ -45,10 +47,10 @@ impl Default for Options {
 pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &mut dyn Write) -> io::Result<()> {
     let layout = Layout::new(&profile.tree, &profile.names);
     if layout.width == 0 {
-        return write_empty(recording, out);
+        return write_empty(recording, profile, out);
     }
     let picture = Picture {
-        title: heading::title(recording),
+        title: heading::title(recording, profile),
         subtitle: heading::subtitle(recording, profile),
         source: profile.source,
         tree: &profile.tree,
@@ -134,10 +136,18 @@ impl Picture<'_> {
     }
 }
 
-/// A picture of nothing: what inferno makes of no lines is an error.
-fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
-    let (title, name) = (heading::title(recording), printable(&recording.about.process.name));
-    let text = format!("{name} {} while it was recorded.", recording.about.source.nothing());
+/// A picture of nothing.
+fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    let name = printable(&recording.about.process.name);
+    let text = match profile.view {
+        View::Allocated => format!("{name} {} while it was recorded.", profile.source.nothing()),
+        view => format!("{name} has no sampled block in the view {view}."),
+    };
+    write_text(&heading::title(recording, profile), &text, out)
+}
+
+/// A title and a line of text: what inferno makes of no lines is an error.
+fn write_text(title: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\
@@ -146,8 +156,8 @@ fn write_empty(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
          <text x=\"600\" y=\"30\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"17\">{}</text>\n\
          <text x=\"600\" y=\"60\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"12\">{}</text>\n\
          </svg>",
-        tooltips::escaped(&title),
-        tooltips::escaped(&text)
+        tooltips::escaped(title),
+        tooltips::escaped(text)
     )
 }
 

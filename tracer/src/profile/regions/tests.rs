@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::Profile;
+use crate::profile::{Options, Profile, Split};
 use crate::recording::Sample;
 use crate::synthetic::simulation::{self, Site};
 use crate::synthetic::{Builder, Random, program, random};
@@ -24,8 +24,7 @@ fn divided(stacks: &[&str], rules: &Rules) -> Vec<String> {
     recording.modules = ["/usr/bin/game", "/usr/lib/libc.so.6"]
         .map(|path| crate::recording::Module { path: path.into(), ..Default::default() })
         .into();
-    let profile =
-        Profile::with_options(&recording, &crate::profile::Options { rules: rules.clone(), ..Default::default() });
+    let profile = Profile::with_options(&recording, &Options { rules: rules.clone(), ..Default::default() });
     let regions = profile.regions.unwrap();
     regions.of_stack.iter().map(|&region| regions.name(region).to_owned()).collect()
 }
@@ -75,8 +74,7 @@ fn inlined_calls_are_frames_too() {
 fn regions_add_up_to_the_total() {
     let recording = program::recording();
     let rules = rules(&["net=^game::net::", "ai=^game::ai::", "empty=^nowhere$"], "builtin = [\"collections\"]");
-    let profile =
-        Profile::with_options(&recording, &crate::profile::Options { rules: rules.clone(), ..Default::default() });
+    let profile = Profile::with_options(&recording, &Options { rules: rules.clone(), ..Default::default() });
     let regions = profile.regions.as_ref().unwrap();
     let attributed = profile.calibration.attributed();
     let sum = |of: fn(&Measure) -> f64| regions.rows.iter().map(|row| of(&row.total)).sum::<f64>();
@@ -86,6 +84,22 @@ fn regions_add_up_to_the_total() {
     let names: Vec<&str> = regions.rows.iter().map(|row| regions.name(row.region)).collect();
     assert_eq!(names.last(), Some(&OTHER));
     assert!(names.contains(&"empty") && names.contains(&"collections"), "{names:?}");
+}
+
+/// Telling threads apart changes nothing about regions.
+#[test]
+fn regions_are_the_same_in_every_split() {
+    let recording = program::recording();
+    let rules = || rules(&["ai=^game::ai::", "game=module:game"], "");
+    let of = |split| {
+        Profile::with_options(&recording, &Options { split, rules: rules(), ..Options::default() }).regions.unwrap()
+    };
+    let (whole, split) = (of(None), of(Some(Split::Thread)));
+    assert!(whole.rows.iter().filter(|row| row.total.samples > 0).count() > 1);
+    for (a, b) in whole.rows.iter().zip(&split.rows) {
+        assert_eq!((a.region, a.total.samples), (b.region, b.total.samples));
+        assert!((a.total.bytes.value - b.total.bytes.value).abs() < 1e-3);
+    }
 }
 
 #[test]
@@ -98,7 +112,7 @@ fn frames_take_the_region_of_nearly_all_their_bytes() {
     }
     let profile = Profile::with_options(
         &builder.recording,
-        &crate::profile::Options { rules: rules(&["a=^a::", "b=^b::"], ""), ..Default::default() },
+        &Options { rules: rules(&["a=^a::", "b=^b::"], ""), ..Default::default() },
     );
     let regions = profile.regions.as_ref().unwrap();
     let shown: Vec<_> = profile
@@ -118,8 +132,7 @@ fn frames_take_the_region_of_nearly_all_their_bytes() {
 fn a_large_recording_is_divided_like_its_stacks() {
     let recording = random::recording(&mut Random::new(5), 3000, 20);
     let rules = rules(&["odd=method_\\d*[13579]$", "x=^large::module_4"], "builtin = [\"collections\", \"tokio\"]");
-    let profile =
-        Profile::with_options(&recording, &crate::profile::Options { rules: rules.clone(), ..Default::default() });
+    let profile = Profile::with_options(&recording, &Options { rules: rules.clone(), ..Default::default() });
     let regions = profile.regions.unwrap();
     for (stack, &region) in recording.stacks.iter().zip(&regions.of_stack) {
         let names = stack.frames.iter().flat_map(|&at| &recording.locations[at as usize].lines);
@@ -151,10 +164,7 @@ fn intervals_hold_the_truth() {
     let mut covered = [0u32; 5];
     for _ in 0..RUNS {
         let run = simulation::record(&sites, 2, 32 << 10, &mut random, |_| 1.0);
-        let profile = Profile::with_options(
-            &run.recording,
-            &crate::profile::Options { rules: rules.clone(), ..Default::default() },
-        );
+        let profile = Profile::with_options(&run.recording, &Options { rules: rules.clone(), ..Default::default() });
         for row in &profile.regions.as_ref().unwrap().rows {
             let of_region = region_of.iter().zip(&run.truth).filter(|(region, _)| **region == row.region);
             let truth = of_region.map(|(_, bytes)| *bytes as f64).sum::<f64>();

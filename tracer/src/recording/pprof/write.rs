@@ -12,13 +12,18 @@ use super::envelope::{Envelope, VERSION};
 use super::proto::{self, field};
 use super::{key, pprof_address};
 use crate::estimate::Calibration;
+use crate::estimate::followed::followed;
 use crate::profile::name::{UNATTRIBUTED, printable};
 use crate::recording::{Recording, Sample, Stack, StackEnd, about::Source};
+
+/// Names of values, as Go's heap profiles have them: objects and bytes.
+const ALLOCATED: (&str, &str) = ("alloc_objects", "alloc_space");
+const IN_USE: (&str, &str) = ("inuse_objects", "inuse_space");
 
 /// Encoded bytes that are collected before they are compressed.
 const CHUNK: usize = 64 << 10;
 
-/// Writes a recording as a gzip'd pprof file. Needs memory for the string table, not for the samples.
+/// Writes a recording as a gzip'd pprof file; `calibration` is the weights of all its samples. Needs memory for the string table, not for the samples.
 pub fn write(recording: &Recording, calibration: &Calibration, out: impl Write) -> io::Result<()> {
     let mut writer = Writer {
         out: GzEncoder::new(out, Compression::default()),
@@ -44,11 +49,17 @@ struct Writer<W: Write> {
 impl<W: Write> Writer<W> {
     fn header(&mut self, recording: &Recording) -> io::Result<()> {
         let about = &recording.about;
+        let mut default = 0;
         let (objects, amount, unit) = value_names(about.source);
-        let objects = self.value_type(objects, "count");
-        let bytes = self.value_type(amount, unit);
-        self.message(field::SAMPLE_TYPE, &objects)?;
-        self.message(field::SAMPLE_TYPE, &bytes)?;
+        let of_source = (objects, amount);
+        let all = [of_source, IN_USE];
+        for (objects, bytes) in &all[..if about.live.is_some() { 2 } else { 1 }] {
+            let objects = self.value_type(objects, "count");
+            let bytes = self.value_type(bytes, unit);
+            self.message(field::SAMPLE_TYPE, &objects)?;
+            self.message(field::SAMPLE_TYPE, &bytes)?;
+            default = bytes.r#type;
+        }
         let interval = recording.samples.iter().map(|s| s.interval).max().unwrap_or(0);
         let period_type = self.value_type(if about.source == Source::Cpu { "cpu" } else { "space" }, unit);
         self.message(field::PERIOD_TYPE, &period_type)?;
@@ -72,7 +83,7 @@ impl<W: Write> Writer<W> {
             (field::PERIOD, interval as i64),
             (field::COMMENT, comments[0]),
             (field::COMMENT, comments[1]),
-            (field::DEFAULT_SAMPLE_TYPE, bytes.r#type),
+            (field::DEFAULT_SAMPLE_TYPE, default),
         ] {
             int64::encode(tag, &number, &mut self.buffer);
         }
@@ -80,13 +91,25 @@ impl<W: Write> Writer<W> {
     }
 
     fn samples(&mut self, recording: &Recording, calibration: &Calibration, synthetic: &Synthetic) -> io::Result<()> {
-        let mut carries = vec![[0.0; 2]; recording.stacks.len()];
+        let live = recording.about.live.is_some();
+        let of_followed = live.then(|| Calibration::new(&followed(recording)));
+        let mut carries = vec![[0.0; 4]; recording.stacks.len()];
         let mut message = proto::Sample::default();
         for sample in &recording.samples {
             let Some(stack) = recording.stacks.get(sample.stack as usize) else { continue };
             let (bytes, objects) = calibration.weight(&recording.about, sample);
             let carry = &mut carries[sample.stack as usize];
-            message.value = vec![round(objects, &mut carry[0]), round(bytes, &mut carry[1])];
+            message.value.clear();
+            message.value.extend([round(objects, &mut carry[0]), round(bytes, &mut carry[1])]);
+            if let Some(calibration) = &of_followed {
+                let in_use = sample.block.is_some_and(|block| block.released_ns.is_none());
+                message.value.extend(if in_use {
+                    let (bytes, objects) = calibration.weight(&recording.about, sample);
+                    [round(objects, &mut carry[2]), round(bytes, &mut carry[3])]
+                } else {
+                    [0, 0]
+                });
+            }
             message.location_id.clear();
             message.location_id.extend(stack.frames.iter().map(|&location| u64::from(location) + 1));
             message.label.clear();
@@ -96,10 +119,12 @@ impl<W: Write> Writer<W> {
             }
             self.message(field::SAMPLE, &message)?;
         }
-        let unattributed = calibration.unattributed();
+        let unattributed = calibration.unattributed_measure();
         if let Some(location) = synthetic.unattributed {
             let label = proto::Label { key: self.strings.index(key::UNATTRIBUTED), num: 1, ..Default::default() };
-            let value = vec![unattributed.calls as i64, unattributed.bytes as i64];
+            let mut value: Vec<i64> =
+                [unattributed.objects, unattributed.bytes].map(|of| of.value.round() as i64).into();
+            value.resize(if live { 4 } else { 2 }, 0);
             self.message(field::SAMPLE, &proto::Sample { location_id: vec![location], value, label: vec![label] })?;
         }
         Ok(())
@@ -231,7 +256,7 @@ impl<W: Write> Writer<W> {
 /// What the two values of a sample are called, and the unit of the second: as other tools call them where they have them.
 fn value_names(source: Source) -> (&'static str, &'static str, &'static str) {
     match source {
-        Source::Allocations => ("alloc_objects", "alloc_space", "bytes"),
+        Source::Allocations => (ALLOCATED.0, ALLOCATED.1, "bytes"),
         Source::Cpu => ("samples", "cpu", "nanoseconds"),
         Source::PageFaults => ("page_faults", "faulted_space", "bytes"),
         Source::Mmap => ("mmap_calls", "mapped_space", "bytes"),

@@ -7,7 +7,7 @@ use tracer_ebpf::abi::allocation::size_class;
 
 use super::{
     command::Tracer,
-    program::{Program, Truth},
+    program::{Count, Program, Truth},
 };
 use crate::recording::alone;
 
@@ -27,12 +27,13 @@ pub enum Special {
     Runtime,
 }
 
-/// Records a program twice: every call with its stack, then many calls by the exact counters. Both must be what the program
-/// says, to the call and to the byte.
+/// Records a program: every call with its stack, then many calls by the exact counters, then what is in use in the end.
+/// All must be what the program says, to the call and to the byte.
 pub fn check(special: Special, command: impl Fn(u32) -> Command) {
     let Some(_guard) = alone() else { return };
     assert_every_call(special, &command);
     assert_exact_counters(special, &command);
+    assert_in_use(special, &command);
 }
 
 fn assert_every_call(special: Special, command: &impl Fn(u32) -> Command) {
@@ -78,6 +79,32 @@ fn assert_exact_counters(special: Special, command: &impl Fn(u32) -> Command) {
         let calls = truth.get(&kind).copied().unwrap_or_default();
         assert!(samples <= calls, "{kind:?}: {samples} samples of {calls} calls");
     }
+}
+
+fn assert_in_use(special: Special, command: &impl Fn(u32) -> Command) {
+    // Where a collector releases blocks there is nothing to follow.
+    if special == Special::Runtime {
+        return;
+    }
+    let mut program = Program::start(&mut command(20));
+    let tracer = Tracer::start(program.pid(), &["--live", "--interval", "1", "--ring-buffer", "64MiB"]);
+    let truth = program.work();
+    let (recording, _) = tracer.interrupt();
+    // It has taken no harm.
+    program.end();
+    let live = recording.about.live.clone().expect("blocks were followed");
+    let blocks: Vec<_> = recording.samples.iter().filter_map(|sample| Some((sample.size, sample.block?))).collect();
+    let in_use = blocks.iter().filter(|(_, block)| block.released_ns.is_none());
+    let in_use = in_use.fold((0, 0), |(bytes, blocks), (size, _)| (bytes + size, blocks + 1));
+    println!("in use {in_use:?} of {} blocks, {live:?}", blocks.len());
+    assert_eq!(recording.about.losses.samples(), 0, "{:?}", recording.about.losses);
+    assert_eq!((live.not_followed, live.missed_releases, live.interval_raised), (0, 0, 0));
+    assert_eq!(Some(in_use), truth.held, "bytes and blocks in use");
+    // Calls that returned no block: `realloc(block, 0)`.
+    let returned_none = |count: &&Count| count.kind == "kind_realloc_zero";
+    let none: u64 = truth.counts.iter().filter(returned_none).map(|count| count.calls).sum();
+    assert!(live.unreturned <= none, "{live:?}");
+    assert_eq!(recording.samples.len() - blocks.len(), live.unreturned as usize);
 }
 
 /// The exact counters, all functions together.

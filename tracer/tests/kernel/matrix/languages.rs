@@ -5,11 +5,13 @@ use std::{
     process::Command,
 };
 
+use tracer::recording::Recording;
+
 use super::{
     Special, check,
     command::Tracer,
     comparison::classes,
-    program::{BUILT, Program, SOURCES, build},
+    program::{BUILT, Program, SOURCES, Truth, build, compile_c},
     rounds,
 };
 use crate::recording::alone;
@@ -91,4 +93,58 @@ fn python() {
             assert_eq!(calls, expected, "PYTHONMALLOC={allocator}: {count:?}");
         }
     }
+}
+
+/// What the interpreter asks of its own allocator, of all sizes. As a library it keeps the allocator's functions to themselves,
+/// and every call passes them.
+#[test]
+fn python_objects() {
+    let Some(_guard) = alone() else { return };
+    let library = Command::new("/usr/bin/python3")
+        .args(["-c", "import sysconfig; print(sysconfig.get_config_var('INSTSONAME'))"])
+        .output()
+        .expect("python3 runs");
+    let library = String::from_utf8_lossy(&library.stdout).trim().to_owned();
+    let embedded = compile_c("embedded-python", "gcc", &["embedded_python.c"]);
+    for allocator in ["default", "malloc"] {
+        let mut command = Command::new(&embedded);
+        command.arg(&library).arg(Path::new(SOURCES).join("kinds.py")).arg("50").env("PYTHONMALLOC", allocator);
+        let (recording, truth) = record_objects(&mut command);
+        for count in &truth.counts {
+            let calls = recording.samples.iter().filter(|sample| sample.size == count.size).count() as u64;
+            assert_eq!(calls, count.calls, "PYTHONMALLOC={allocator}: {count:?}");
+        }
+        assert_eq!(recording.about.notes, [""; 0]);
+    }
+}
+
+/// Debian's own interpreter has the allocator inlined into most of its callers: what is counted is true, and the output says
+/// what is missing.
+#[test]
+fn python_objects_of_an_optimised_interpreter() {
+    let Some(_guard) = alone() else { return };
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(Path::new(SOURCES).join("kinds.py")).arg("50");
+    let (recording, truth) = record_objects(&mut command);
+    for count in &truth.counts {
+        let calls = recording.samples.iter().filter(|sample| sample.size == count.size).count() as u64;
+        assert!(calls <= count.calls, "{count:?}: {calls}");
+    }
+    let counted = truth.counts.iter().map(|count| count.calls).sum::<u64>();
+    let is_whole = recording.samples.len() as u64 >= counted;
+    let is_said = recording.about.notes.iter().any(|note| note.contains("with its allocator inlined into callers"));
+    assert!(is_whole || is_said, "{} of {counted}: {:?}", recording.samples.len(), recording.about.notes);
+}
+
+fn record_objects(command: &mut Command) -> (Recording, Truth) {
+    let mut program = Program::start(command);
+    let arguments = ["--layer", "objects", "--interval", "1", "--ring-buffer", "64MiB"];
+    let tracer = Tracer::start(program.pid(), &arguments);
+    let truth = program.work();
+    let (recording, _) = tracer.interrupt();
+    assert_eq!(recording.about.losses.samples(), 0);
+    assert!(recording.about.counters.iter().all(|counter| counter.family == "Python"));
+    let exact: u64 = classes(&recording).values().map(|(calls, _)| calls).sum();
+    assert_eq!(exact, recording.samples.len() as u64, "every call is a sample");
+    (recording, truth)
 }

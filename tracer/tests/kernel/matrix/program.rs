@@ -43,6 +43,8 @@ pub struct Count {
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     pub counts: Vec<Count>,
+    /// Bytes and blocks that it was given and has not released.
+    pub held: Option<(u64, u64)>,
     /// Other lines.
     pub remarks: Vec<String>,
 }
@@ -98,6 +100,9 @@ impl Program {
                     size: size.parse().expect("a size"),
                     calls: calls.parse().expect("a number of calls"),
                 }),
+                ["held", bytes, blocks] => {
+                    truth.held = Some((bytes.parse().expect("bytes"), blocks.parse().expect("blocks")));
+                }
                 _ => truth.remarks.push(line),
             }
         }

@@ -34,6 +34,9 @@ static pthread_barrier_t barrier;
 static int rounds;
 
 static void note(const char *site, const char *function, uint64_t size, uint64_t alignment, uint64_t null_pointer) {
+    // More cannot be had: such a call asks for no number of bytes that could be counted.
+    if (size > PTRDIFF_MAX)
+        size = 0;
     int i = 0;
     for (; i < mine->length; i++) {
         struct count *c = &mine->entries[i];
@@ -68,7 +71,7 @@ SITE site_malloc(size_t size) {
 
 SITE site_calloc(size_t count, size_t size) {
     size_t product;
-    // What overflows fails at once, and asks for no number of bytes that could be counted.
+    // What overflows fails at once too.
     note(__func__, "calloc", __builtin_mul_overflow(count, size, &product) ? 0 : product, 0, 0);
     free(keep(calloc(opaque(count), opaque(size))));
 }
@@ -150,6 +153,12 @@ SITE failures(void) {
     site_calloc(UINT64_C(1) << 40, UINT64_C(1) << 40);
     site_realloc(100, UINT64_C(1) << 52);
     site_posix_memalign(64, UINT64_C(1) << 51);
+    site_malloc(SIZE_MAX);
+    site_malloc((size_t)PTRDIFF_MAX + 1);
+    site_calloc(1, SIZE_MAX - 100);
+    site_calloc(UINT64_C(1) << 32, UINT64_C(1) << 31);
+    site_realloc(100, SIZE_MAX / 2 + 10);
+    site_posix_memalign(64, SIZE_MAX);
 }
 
 static void *run_thread(void *number) {

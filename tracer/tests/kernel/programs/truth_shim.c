@@ -1,8 +1,8 @@
 // Ground truth for stacks, from inside the process.
 //
 // Stands before malloc, calloc and realloc. On every call it asks libgcc for the stack (_Unwind_Backtrace), writes it to
-// the file that TRUTH_FILE names, and calls the real malloc with 2^63 + the place of that record: a size that no allocator
-// grants, so that the call fails at once, and which leads whoever watches malloc from outside to the record. Then it does
+// the file that TRUTH_FILE names, and calls the real malloc with 2^62 + the place of that record: a size that no address
+// space grants, so that the call fails, and which leads whoever watches malloc from outside to the record. Then it does
 // what it was asked to do.
 //
 // Either preloaded (LD_PRELOAD), or linked in with -DTRUTH_WRAP and -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc, for
@@ -45,7 +45,7 @@ void *REAL(calloc)(size_t, size_t);
 void *REAL(realloc)(void *, size_t);
 
 #define MAGIC UINT64_C(0x31687475727400)
-#define KEY (UINT64_C(1) << 63)
+#define KEY (UINT64_C(1) << 62)
 #define MAX_FRAMES 2048
 #define MAX_TABLE_WORDS 8192
 

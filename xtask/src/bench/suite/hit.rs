@@ -26,7 +26,7 @@ const GOAL: f64 = 1.1;
 pub fn run(section: &mut Section) -> anyhow::Result<()> {
     let mut target = Target::start(FramePointers::Omitted)?;
     target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
-    let mut probes = Probes::new(target.pid())?;
+    let mut probes = Probes::new(target.pid(), None)?;
     probes.add_tables(target.pid())?;
     unsampled(section, &mut probes, &mut target)?;
     sampled(section, &mut probes, &mut target)?;

@@ -3,6 +3,7 @@
 mod hit;
 mod host;
 mod interleave;
+mod live;
 mod peers;
 mod probes;
 mod render;
@@ -25,6 +26,7 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench { name: "hit", run: hit::run },
+    Bench { name: "live", run: live::run },
     Bench { name: "render", run: render::run },
     Bench { name: "unwind", run: unwind::run },
 ];

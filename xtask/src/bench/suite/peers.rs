@@ -35,9 +35,12 @@ const PACE_NS: f64 = 10_000.0;
 /// A probe makes a pair of malloc and free slower by much more than this.
 const ATTACHED: f64 = 5.0;
 
-struct Tool {
-    name: String,
-    command: Box<dyn Fn(u32) -> Command>,
+/// A tool, and how it is started for a process.
+pub struct Tool {
+    /// What it is called.
+    pub name: String,
+    /// Its command line.
+    pub command: Box<dyn Fn(u32) -> Command>,
 }
 
 /// Measures a loop of malloc and free under each tool.
@@ -45,6 +48,18 @@ struct Tool {
 /// # Errors
 /// When a tool is there and does not attach.
 pub fn run(section: &mut Section) -> anyhow::Result<()> {
+    let folder = folder()?;
+    let tools = tools(&folder)?;
+    let done = compare(section, &folder, &tools);
+    delete_event();
+    done.map(drop)
+}
+
+/// Measures a loop of malloc and free under each of these tools. The median cost of a pair under each, in nanoseconds.
+///
+/// # Errors
+/// When a tool does not attach.
+pub fn compare(section: &mut Section, folder: &Path, tools: &[Tool]) -> anyhow::Result<Vec<f64>> {
     // Frame pointers kept: the others need them.
     let mut target = Target::start(FramePointers::Kept)?;
     let load = |pairs, work| Load { depth: DEPTH, pairs, work };
@@ -54,11 +69,9 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
 
     let loads = [load(20_000, 0), load(10_000, work)];
 
-    let folder = folder()?;
-    let tools = tools(&folder)?;
     let mut costs = vec![Vec::new(); tools.len()];
     let mut none = Vec::new();
-    let done = interleave(tools.len(), ROUNDS, LIMIT, |arm| {
+    interleave(tools.len(), ROUNDS, LIMIT, |arm| {
         let tool = tools.get(arm).context("no such tool")?;
         // What the last tool left behind must be gone.
         wait_until("the probes of the last tool to go", || Ok(target.run(load(1_000, 0))? < bare * ATTACHED))?;
@@ -79,9 +92,7 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
         // Not asked to end: what it would still print is of no interest.
         drop(running);
         Ok(with.flat_out)
-    });
-    delete_event();
-    done?;
+    })?;
     let mut rows = vec![vec![
         "none".to_owned(),
         Spread::of(none.iter().map(|cost| cost.flat_out)).digits(0),
@@ -103,7 +114,7 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
         costs.iter().map(Vec::len).max().unwrap_or(0)
     ));
     section.table(&["tool", "ns for a pair", "slowdown, nothing else", "slowdown at 100,000/s"], &rows);
-    Ok(())
+    Ok(costs.iter().map(|costs| Spread::of(costs.iter().map(|(_, with)| with.flat_out)).median).collect())
 }
 
 /// CPU time for a pair, in nanoseconds.

@@ -1,11 +1,12 @@
 //! BPF programs on malloc and free of the target.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{num::NonZeroU32, os::fd::OwnedFd, path::PathBuf};
 
 use anyhow::{Context as _, anyhow, ensure};
 use tracer::{
     allocators::{self, ModuleSymbols},
     probe::{
+        live::{LiveOptions, LivePoints},
         multi::Point,
         programs::{CALIBRATION, Options, Programs},
         value::Value,
@@ -31,7 +32,7 @@ pub struct Probes {
     library: PathBuf,
     /// malloc, where recordings have their breakpoint.
     pub malloc: Point,
-    /// free, where live-heap recordings would have theirs.
+    /// free, where recordings that follow blocks have theirs.
     pub free: Point,
     /// The first instruction of free.
     pub free_entry: Point,
@@ -42,11 +43,11 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Loads the programs and finds the C library of the process.
+    /// Loads the programs and finds the C library of the process. `live`: blocks are followed, with session links or without.
     ///
     /// # Errors
     /// When the kernel refuses the programs, or no malloc is found.
-    pub fn new(pid: u32) -> anyhow::Result<Self> {
+    pub fn new(pid: u32, live: Option<bool>) -> anyhow::Result<Self> {
         let mut modules = Modules::new();
         modules.scan(pid)?;
         let library = modules.iter().find(|module| module.path.ends_with("/libc.so.6"));
@@ -64,7 +65,8 @@ impl Probes {
         let cookie = malloc.cookie(0).context("malloc has no size")?.0;
         let malloc = Point { file_offset: malloc.file_offset, cookie };
         let free_entry = free.file_offset - u64::from(free.placement.offset);
-        let free = Point { file_offset: free.file_offset, cookie };
+        let release = free.release_cookie().context("free releases nothing")?.0;
+        let free = Point { file_offset: free.file_offset, cookie: release };
         drop(reader);
 
         let settings = Settings {
@@ -74,7 +76,8 @@ impl Probes {
             wakeup_bytes: u64::from(RING_BYTES),
             ..Settings::default()
         };
-        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES }, &CALIBRATION)?;
+        let live = live.map(|sessions| LiveOptions { blocks: 1 << 18, sessions });
+        let programs = Programs::load_with(&Options { settings, ring_bytes: RING_BYTES, live }, &CALIBRATION)?;
         if let Some(refused) = programs.multi_refused() {
             return Err(anyhow!("{refused}"));
         }
@@ -122,6 +125,33 @@ impl Probes {
         let result = work();
         drop(link);
         result
+    }
+
+    /// Attaches a program to a point in a process, until the link is dropped.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn link(&self, program: &str, point: Point, pid: u32) -> anyhow::Result<OwnedFd> {
+        Ok(self.programs.attach_program(program, &self.library, &[point], NonZeroU32::new(pid))?)
+    }
+
+    /// Attaches what follows blocks, until the links are dropped.
+    ///
+    /// # Errors
+    /// What the kernel says, or when the programs were not loaded.
+    pub fn follow(&self, points: &LivePoints, pid: u32) -> anyhow::Result<Vec<OwnedFd>> {
+        let live = self.programs.live.as_ref().context("the programs that follow blocks were not loaded")?;
+        Ok(live.attach(&self.library, points, NonZeroU32::new(pid))?)
+    }
+
+    /// Throws away what is in the ring buffer.
+    ///
+    /// # Errors
+    /// When it was taken.
+    pub fn discard(&mut self) -> anyhow::Result<()> {
+        let ring = self.programs.maps.events.as_mut().context("the ring buffer was taken")?;
+        while ring.next().is_some() {}
+        Ok(())
     }
 
     /// Takes the samples out of the ring buffer.

@@ -46,7 +46,7 @@ fn walks(section: &mut Section) -> anyhow::Result<()> {
     for target in [&mut omitted, &mut kept] {
         target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
     }
-    let mut probes = Probes::new(omitted.pid())?;
+    let mut probes = Probes::new(omitted.pid(), None)?;
     probes.add_tables(omitted.pid())?;
     let mut stacks = probes.programs.take_stacks()?;
     probes.set_interval(ALWAYS)?;

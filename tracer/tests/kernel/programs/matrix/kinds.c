@@ -131,6 +131,51 @@ KIND void kind_strdup(size_t size) {
     free(copy);
 }
 
+static void release(void *block, size_t size) {
+    (void)size;
+    free(block);
+}
+
+KIND void kind_released_by_realloc(void *block, size_t size) {
+    // Another block, which is released at once.
+    void *moved = realloc(block, size + 100000);
+    keep(moved);
+    count(__func__, size + 100000);
+    free(moved);
+}
+
+KIND void kind_held_malloc(size_t size) {
+    void *block = malloc(size);
+    count(__func__, size);
+    hold(block, size, release);
+}
+
+KIND void kind_held_calloc(size_t size) {
+    void *block = calloc(size, 2);
+    count(__func__, size * 2);
+    hold(block, size * 2, release);
+}
+
+KIND void kind_held_realloc(size_t size) {
+    void *block = realloc(kind_seed(size), size + 8);
+    count(__func__, size + 8);
+    hold(block, size + 8, kind_released_by_realloc);
+}
+
+KIND void kind_held_memalign(size_t size) {
+    void *block = memalign(256, size);
+    count(__func__, size);
+    hold(block, size, release);
+}
+
+KIND void kind_held_posix_memalign(size_t size) {
+    void *block = NULL;
+    if (posix_memalign(&block, 64, size))
+        abort();
+    count(__func__, size);
+    hold(block, size, release);
+}
+
 static void all_kinds(void) {
     if (!text[0])
         memset(text, 'x', LARGEST);
@@ -159,6 +204,11 @@ static void all_kinds(void) {
         kind_pvalloc(size);
 #endif
         kind_strdup(size);
+        kind_held_malloc(size);
+        kind_held_calloc(size);
+        kind_held_realloc(size);
+        kind_held_memalign(size);
+        kind_held_posix_memalign(size);
     }
 }
 

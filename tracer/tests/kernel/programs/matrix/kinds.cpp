@@ -104,6 +104,55 @@ KIND void kind_unique_object() {
     count(__func__, sizeof(Line));
 }
 
+static void release(void *block, size_t size) {
+    (void)size;
+    free(block);
+}
+
+static void release_sized(void *block, size_t size) {
+    ::operator delete(block, size);
+}
+
+static void release_array(void *block, size_t size) {
+    (void)size;
+    ::operator delete[](block);
+}
+
+static void release_aligned(void *block, size_t size) {
+    ::operator delete(block, size, std::align_val_t(64));
+}
+
+KIND void kind_held_malloc(size_t size) {
+    void *block = malloc(size);
+    count(__func__, size);
+    hold(block, size, release);
+}
+
+KIND void kind_held_new(size_t size) {
+    void *block = ::operator new(size);
+    count(__func__, size);
+    hold(block, size, release_sized);
+}
+
+KIND void kind_held_new_array(size_t size) {
+    void *block = ::operator new[](size);
+    count(__func__, size);
+    hold(block, size, release_array);
+}
+
+KIND void kind_held_new_nothrow(size_t size) {
+    void *block = ::operator new(size, std::nothrow);
+    count(__func__, size);
+    hold(block, size, release_sized);
+}
+
+KIND void kind_held_new_aligned(size_t size) {
+    size = whole<64>(size);
+    void *block = ::operator new(size, std::align_val_t(64));
+    count(__func__, size);
+    hold(block, size, release_aligned);
+}
+
 static void all_kinds(void) {
     kind_unique_object();
     for (size_t size : SIZES) {
@@ -118,6 +167,11 @@ static void all_kinds(void) {
         kind_new_array_aligned_nothrow(size);
         kind_vector(size);
         kind_string(size);
+        kind_held_malloc(size);
+        kind_held_new(size);
+        kind_held_new_array(size);
+        kind_held_new_nothrow(size);
+        kind_held_new_aligned(size);
     }
 }
 

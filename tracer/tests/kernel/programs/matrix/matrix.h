@@ -4,6 +4,7 @@
 //     <- ready            all threads run and have gone through everything once
 //     -> (a line)         they allocate
 //     <- count THREAD KIND SIZE CALLS, ...
+//     <- held BYTES BLOCKS    what they have not released, of what they were given since
 //     <- done
 //     -> (a line)         the program ends without allocating
 //
@@ -51,6 +52,43 @@ static const size_t SIZES[] = {1, 24, 100, 1000, 5000, 70000, 300000};
 #define SIZE_COUNT (sizeof SIZES / sizeof *SIZES)
 #define LARGEST 300000
 
+// Blocks that are in use for a while, and are then released by whichever thread comes by. Few enough that there is always
+// such a thread.
+#define HELD 61
+
+static struct held {
+    pthread_mutex_t lock;
+    void *block;
+    size_t size;
+    void (*release)(void *block, size_t size);
+} held[HELD];
+
+// The place where this call may put a block; it is locked and empty.
+static struct held *place(void) {
+    static unsigned next;
+    struct held *held_here = &held[__atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % HELD];
+    pthread_mutex_lock(&held_here->lock);
+    if (held_here->block)
+        held_here->release(held_here->block, held_here->size);
+    held_here->block = NULL;
+    held_here->size = 0;
+    return held_here;
+}
+
+// Holds a block of `size` bytes, to be released in this way.
+static void hold(void *block, size_t size, void (*release)(void *block, size_t size)) {
+    struct held *held_here = place();
+    held_here->block = block;
+    held_here->size = size;
+    held_here->release = release;
+    pthread_mutex_unlock(&held_here->lock);
+}
+
+static void release_all(void) {
+    for (int i = 0; i < HELD; i++)
+        pthread_mutex_unlock(&place()->lock);
+}
+
 // Every kind with every size.
 static void all_kinds(void);
 
@@ -97,6 +135,8 @@ static void *worker(void *argument) {
 
 static int run(int argc, char **argv) {
     rounds = argc > 1 ? atol(argv[1]) : 1;
+    for (int i = 0; i < HELD; i++)
+        pthread_mutex_init(&held[i].lock, NULL);
     pthread_barrier_init(&begin, NULL, WORKERS + 1);
     pthread_barrier_init(&end, NULL, WORKERS + 1);
     for (int i = 0; i < WORKERS; i++) {
@@ -109,11 +149,20 @@ static int run(int argc, char **argv) {
     char warm[64];
     snprintf(warm, sizeof warm, "%s %zu %ld", "warm", (size_t)1, 1L);
     pthread_barrier_wait(&begin);
+    release_all();
+    memset(counts, 0, sizeof counts);
     say("ready\n");
     await_line();
     pthread_barrier_wait(&begin);
     work();
     pthread_barrier_wait(&end);
+    size_t bytes = 0, blocks = 0;
+    for (int i = 0; i < HELD; i++) {
+        bytes += held[i].size;
+        blocks += held[i].block != NULL;
+    }
+    snprintf(warm, sizeof warm, "held %zu %zu\n", bytes, blocks);
+    say(warm);
     say("done\n");
     await_line();
     _exit(0);

@@ -8,7 +8,10 @@ use std::{
     io::{Read as _, Write as _},
     mem::ManuallyDrop,
     os::fd::FromRawFd as _,
-    sync::{Barrier, Mutex},
+    sync::{
+        Barrier, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
 };
 
 #[cfg(feature = "jemalloc")]
@@ -46,29 +49,64 @@ fn count(size: usize) {
     });
 }
 
+/// Bytes and blocks in use.
+static IN_USE: [AtomicI64; 2] = [const { AtomicI64::new(0) }; 2];
+
+/// Takes note of a block that came (1) or went (-1), unless it failed to come.
+fn note(block: *mut u8, size: usize, sign: i64) -> *mut u8 {
+    if !block.is_null() {
+        IN_USE[0].fetch_add(sign * size as i64, Ordering::Relaxed);
+        IN_USE[1].fetch_add(sign, Ordering::Relaxed);
+    }
+    block
+}
+
+/// Blocks that are in use for a while, and are then released by whichever thread comes by.
+static HELD: [Mutex<Option<Held>>; 61] = [const { Mutex::new(None) }; 61];
+
+#[expect(dead_code, reason = "held, not used")]
+enum Held {
+    Bytes(Vec<u8>),
+    Lines(Vec<Line>),
+    Pairs(Box<[Pair]>),
+}
+
+fn hold(held: Option<Held>) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let mut place = match HELD[NEXT.fetch_add(1, Ordering::Relaxed) % HELD.len()].lock() {
+        Ok(place) => place,
+        Err(_) => std::process::abort(),
+    };
+    *place = held;
+}
+
 // SAFETY: all is left to `INNER`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
         // SAFETY: as the caller promised.
-        unsafe { INNER.alloc(layout) }
+        note(unsafe { INNER.alloc(layout) }, layout.size(), 1)
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as the caller promised.
-        unsafe { INNER.dealloc(block, layout) }
+        unsafe { INNER.dealloc(note(block, layout.size(), -1), layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
         // SAFETY: as the caller promised.
-        unsafe { INNER.alloc_zeroed(layout) }
+        note(unsafe { INNER.alloc_zeroed(layout) }, layout.size(), 1)
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(new_size);
         // SAFETY: as the caller promised.
-        unsafe { INNER.realloc(block, layout, new_size) }
+        let moved = unsafe { INNER.realloc(block, layout, new_size) };
+        if !moved.is_null() {
+            note(moved, layout.size(), -1);
+        }
+        note(moved, new_size, 1)
     }
 }
 
@@ -91,11 +129,11 @@ macro_rules! kinds {
 
 #[repr(align(64))]
 #[derive(Clone)]
-struct Line(#[allow(dead_code)] [u8; 64]);
+struct Line(#[expect(dead_code, reason = "only its size and alignment matter")] [u8; 64]);
 
 #[repr(align(16))]
 #[derive(Clone)]
-struct Pair(#[allow(dead_code)] [u8; 16]);
+struct Pair(#[expect(dead_code, reason = "only its size and alignment matter")] [u8; 16]);
 
 kinds! {
     fn kind_box(size) { black_box(Box::new([size; 20])) }
@@ -127,6 +165,14 @@ kinds! {
         vec.reserve_exact(size / 16 + 1);
         black_box(vec)
     }
+    fn kind_held_bytes(size) { hold(Some(Held::Bytes(Vec::with_capacity(size)))) }
+    fn kind_held_growth(size) {
+        let mut vec = Vec::with_capacity(size);
+        vec.resize(size + 8, 1);
+        hold(Some(Held::Bytes(vec)))
+    }
+    fn kind_held_lines(size) { hold(Some(Held::Lines(Vec::with_capacity(size / 64 + 1)))) }
+    fn kind_held_pairs(size) { hold(Some(Held::Pairs(vec![Pair([0; 16]); size / 16 + 1].into()))) }
     fn kind_growth_of_lines(size) {
         let mut vec = Vec::new();
         vec.resize(size / 256 + 1, Line([1; 64]));
@@ -193,12 +239,16 @@ fn main() {
         all_kinds();
         drop(PRINTING.lock());
         begin.wait();
+        (0..HELD.len()).for_each(|_| hold(None));
         forget_counts();
+        let before = [0, 1].map(|i| IN_USE[i].load(Ordering::Relaxed));
         say(format_args!("ready\n"));
         await_line();
         begin.wait();
         work(rounds);
         end.wait();
+        let [bytes, blocks] = [0, 1].map(|i| IN_USE[i].load(Ordering::Relaxed) - before[i]);
+        say(format_args!("held {bytes} {blocks}\n"));
         say(format_args!("done\n"));
         await_line();
         std::process::exit(0);

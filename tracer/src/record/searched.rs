@@ -1,33 +1,40 @@
-//! What became of the functions that the user names, over all processes of a run.
+//! What the searches of a run found that people should know: what became of the functions that the user names, and what is
+//! known not to be counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::discover::{Found, Probed, Wanted};
-use crate::allocators::by_hand::{self, find::Missed};
+use crate::allocators::{
+    Plan,
+    by_hand::{self, find::Missed},
+};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct ByHand {
-    /// Indices of those that were found.
+pub struct Searched {
+    /// Indices of the named functions that were found.
     found: BTreeSet<usize>,
     /// Why others were not, by what the user wrote.
     missed: BTreeMap<String, Missed>,
+    /// What is not counted.
+    gaps: BTreeSet<String>,
 }
 
-impl ByHand {
+impl Searched {
     /// Takes note of what a search found.
     pub fn note(&mut self, found: &Found) {
         self.found.extend(&found.named);
         self.missed.extend(found.missed.iter().map(|missed| (missed.function.clone(), missed.clone())));
+        self.gaps.extend(found.plan.iter().flat_map(Plan::gaps));
     }
 
-    /// The first function that no process had.
+    /// Functions that no process had.
     pub fn missed<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a Missed> {
         let not_found = wanted.named.iter().enumerate().filter(|(index, _)| !self.found.contains(index));
         not_found.filter_map(|(_, named)| self.missed.get(&named.to_string()))
     }
 
-    /// What a recording says about them, for people.
+    /// What a recording says about it, for people.
     pub fn notes(&self, wanted: &Wanted, points: &[Probed]) -> Vec<String> {
         let (named, others): (Vec<&Probed>, Vec<&Probed>) =
             points.iter().partition(|probed| probed.point.family == by_hand::FAMILY);
@@ -42,6 +49,6 @@ impl ByHand {
             )),
         };
         let missed = self.missed(wanted).map(|missed| format!("not counted: {missed}"));
-        counted.into_iter().chain(missed).collect()
+        counted.into_iter().chain(missed).chain(self.gaps.iter().cloned()).collect()
     }
 }

@@ -1,0 +1,142 @@
+//! Whether two recordings can be compared, and what is to be known before they are.
+
+use anyhow::bail;
+
+use crate::{
+    output::svg::heading,
+    profile::name::printable,
+    recording::{Recording, about::Source},
+};
+
+/// How much larger an interval is worth a note: the automatic ones differ a little.
+const MUCH_LARGER: u64 = 4;
+/// Share of lost samples that is worth a note.
+const NOTABLE_LOSS: f64 = 0.01;
+
+/// What is to be known; nothing where all is well.
+///
+/// # Errors
+/// When the recordings have nothing in common that could be compared, or one of them has nothing in it.
+pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Vec<String>> {
+    let [before, after] = recordings;
+    let [a, b] = [before, after].map(|recording| recording.about.source);
+    if a != b {
+        bail!("{} has samples of {}, {} of {}; compare recordings of one kind", names[0], kind(a), names[1], kind(b));
+    }
+    if a == Source::Cpu {
+        bail!(
+            "{} has samples of CPU time: tracer compares memory; `go tool pprof -diff_base {} {}` compares time",
+            names[0],
+            names[0],
+            names[1]
+        );
+    }
+    for (recording, name) in recordings.into_iter().zip(names) {
+        if recording.about.duration_ns == 0 {
+            bail!("{name} has no length; record again");
+        }
+        // Without a sample there still is the knowledge that nothing was allocated, if calls were counted.
+        let counters = &recording.about.counters;
+        let calls = counters.iter().flat_map(|counter| &counter.classes).any(|class| class.calls > 0);
+        if recording.samples.is_empty() && (calls || counters.is_empty()) {
+            bail!("{name} has no samples: there is nothing to compare; record longer, or with a smaller --interval");
+        }
+    }
+    let mut notes = Vec::new();
+    if before == after {
+        notes.push("both are the same recording".to_owned());
+    }
+    let [a, b] = [before, after].map(|recording| &recording.about.process);
+    if file_name(&a.executable) != file_name(&b.executable) {
+        notes.push(format!(
+            "these are recordings of different programs: {} and {}; functions are compared by name",
+            printable(&a.executable),
+            printable(&b.executable)
+        ));
+    }
+    if let (Some(a), Some(b)) = (largest_interval(before), largest_interval(after))
+        && a.max(b) > MUCH_LARGER * a.min(b).max(1)
+    {
+        let [a, b] = [before, after].map(heading::interval);
+        notes.push(format!(
+            "samples are {a} before and {b} after: the rarer ones decide how small a change can be seen; use one --interval"
+        ));
+    }
+    for (recording, name) in recordings.into_iter().zip(names) {
+        let (lost, kept) = (recording.about.losses.samples() as f64, recording.samples.len() as f64);
+        if lost > NOTABLE_LOSS * (lost + kept) {
+            notes.push(format!("{name} has lost {lost} samples: if they came in bursts, shares are off"));
+        }
+    }
+    Ok(notes)
+}
+
+fn kind(source: Source) -> &'static str {
+    match source {
+        Source::Allocations => "allocations",
+        Source::Cpu => "CPU time",
+        Source::PageFaults => "page faults",
+        Source::Mmap => "mapped memory",
+        Source::Brk => "growth of the heap",
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn largest_interval(recording: &Recording) -> Option<u64> {
+    recording.samples.iter().map(|sample| sample.interval).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{recording::about::Counter, synthetic::program};
+
+    fn checked(change: impl FnOnce(&mut Recording)) -> Result<String, String> {
+        let before = program::recording();
+        let mut after = before.clone();
+        after.samples.pop();
+        change(&mut after);
+        match check([&before, &after], ["a.pb.gz", "b.pb.gz"]) {
+            Ok(notes) => Ok(notes.join("; ")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_an_error() {
+        let error = checked(|after| after.about.source = Source::Cpu).unwrap_err();
+        assert_eq!(error, "a.pb.gz has samples of allocations, b.pb.gz of CPU time; compare recordings of one kind");
+        let error = checked(|after| after.samples.clear()).unwrap_err();
+        assert!(error.starts_with("b.pb.gz has no samples"), "{error}");
+        let error = checked(|after| after.about.duration_ns = 0).unwrap_err();
+        assert!(error.starts_with("b.pb.gz has no length"), "{error}");
+    }
+
+    #[test]
+    fn what_is_to_be_known_is_a_note() {
+        assert_eq!(checked(|_| {}), Ok(String::new()));
+        let note = checked(|after| after.about.process.executable = "/usr/bin/\u{1b}chat".into()).unwrap();
+        assert!(note.contains("different programs: /usr/bin/game-server and /usr/bin/\u{fffd}chat"), "{note}");
+        let elsewhere = checked(|after| after.about.process.executable = "/opt/new/game-server".into());
+        assert_eq!(elsewhere, Ok(String::new()));
+        let note = checked(|after| after.samples.iter_mut().for_each(|sample| sample.interval = 1 << 20)).unwrap();
+        assert!(note.contains("samples are 1 per 64 KiB before and 1 per 1 MiB after"), "{note}");
+        let note = checked(|after| after.about.losses.ring_full = 100).unwrap();
+        assert!(note.contains("b.pb.gz has lost 100 samples"), "{note}");
+        let before = program::recording();
+        assert_eq!(check([&before, &before], ["a", "a"]).unwrap(), ["both are the same recording"]);
+    }
+
+    #[test]
+    fn a_program_that_allocates_no_more_can_be_compared() {
+        let nothing = checked(|after| {
+            after.samples.clear();
+            after.about.counters = vec![Counter::default()];
+            after.about.losses.ring_full = 0;
+        });
+        assert_eq!(nothing, Ok(String::new()));
+    }
+}
