@@ -2,15 +2,19 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::pt_regs, helpers::bpf_get_attach_cookie};
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::{bpf_get_attach_cookie, bpf_ktime_get_ns},
+};
 use tracer_ebpf::abi::{
     allocation::{ClassCounter, Cookie, Delegates, MAP_ANONYMOUS, SizeFrom, counted_size, size_class},
     settings::Settings,
+    tally::Tally,
 };
 
 use crate::{
     atomic, bits,
-    maps::{COUNTDOWN, COUNTERS, SETTINGS},
+    maps::{COUNTDOWN, COUNTERS, SETTINGS, add_to},
     processes, sampling,
 };
 
@@ -34,16 +38,19 @@ impl Entry {
         let cookie = Cookie(unsafe { bpf_get_attach_cookie(context) });
         let settings = SETTINGS.get(0)?;
         if settings.enabled == 0 {
+            add_to(Tally::Closed, 1);
             return None;
         }
         // Probes for children are in every process that maps the library.
         if settings.follow_children != 0 && !processes::is_traced() {
+            add_to(Tally::Foreign, 1);
             return None;
         }
         // SAFETY: the context of a uprobe program is a pt_regs.
         let registers = unsafe { &*context.cast::<pt_regs>() };
         let arguments = Arguments::of(registers);
         if arguments.delegated(cookie) {
+            add_to(Tally::Delegated, 1);
             return None;
         }
         Some(Self { registers, cookie, settings, arguments })
@@ -63,7 +70,12 @@ pub fn hit(entry: &Entry, size: u64) -> u64 {
     if !count(settings, cookie.slot(), size) {
         return 0;
     }
-    sampling::allocation(registers, settings, cookie, size)
+    // SAFETY: helper without arguments.
+    let begun = unsafe { bpf_ktime_get_ns() };
+    let time = sampling::allocation(registers, settings, cookie, size);
+    // SAFETY: as above.
+    add_to(Tally::SamplingNs, unsafe { bpf_ktime_get_ns() } - begun);
+    time
 }
 
 /// Counts an event exactly; true when it is to be sampled too.
@@ -87,6 +99,7 @@ pub fn count(settings: &Settings, slot: u32, size: u64) -> bool {
     // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
     // that is still exponentially distributed: the estimate stays unbiased.
     let countdown = unsafe { &mut *countdown };
+    countdown.hits += 1;
     if settings.interval != countdown.interval {
         // The process has no memory: it may start afresh at any moment that does not depend on its own draws.
         countdown.interval = settings.interval;

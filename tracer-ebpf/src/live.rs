@@ -17,12 +17,13 @@ use tracer_ebpf::abi::{
     live::{AT_EXITS, Block, BlockKey, Call, CallKey, Release, ReleaseKind},
     sample::RecordKind,
     settings::{Loss, Settings},
+    tally::Tally,
 };
 
 use crate::{
     allocation::{self, Arguments, Entry},
     events,
-    maps::{CALLS, LIVE, SETTINGS, count_loss},
+    maps::{CALLS, LIVE, SETTINGS, add_to, count_loss},
 };
 
 const WORD: u64 = 8;
@@ -78,6 +79,7 @@ pub fn entered(context: *mut c_void, others_too: bool) -> bool {
 /// An allocation function has returned: the return address is off the stack.
 #[inline(always)]
 pub fn returned(context: *mut c_void) {
+    add_to(Tally::Followed, 1);
     // SAFETY: the context of a uprobe program.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context) });
     // SAFETY: the context of a uprobe program is a pt_regs.
@@ -88,6 +90,7 @@ pub fn returned(context: *mut c_void) {
 /// An allocation function is about to return: the return address is on top of the stack.
 #[inline(always)]
 pub fn exits(context: *mut c_void) {
+    add_to(Tally::Followed, 1);
     // SAFETY: the context of a uprobe program is a pt_regs.
     let registers = unsafe { &*context.cast::<pt_regs>() };
     ended(registers, registers.rsp, AT_EXITS);
@@ -96,6 +99,7 @@ pub fn exits(context: *mut c_void) {
 /// A function that releases is entered.
 #[inline(always)]
 pub fn released(context: *mut c_void) {
+    add_to(Tally::Followed, 1);
     let Some(settings) = SETTINGS.get(0) else { return };
     if settings.enabled == 0 {
         return;

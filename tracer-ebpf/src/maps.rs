@@ -6,11 +6,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use tracer_ebpf::abi::{
-    allocation::{FunctionCounters, MAX_FUNCTIONS},
+    allocation::{Countdown, FunctionCounters, MAX_FUNCTIONS},
     live::{Block, BlockKey, Call, CallKey},
     process::{Changes, MAX_PROCESSES, Process},
     sample::{MAX_FRAMES, Sample},
     settings::{LOSS_COUNT, Loss, Settings},
+    tally::{Tallies, Tally},
     unwind::{MAX_RULES, MAX_SHARDS, Rule, SHARD_WORDS},
 };
 
@@ -20,9 +21,9 @@ use crate::atomic;
 #[btf_map]
 pub static SETTINGS: Array<Settings, 1> = Array::new();
 
-/// Exact counters by function slot.
+/// Exact counters by function slot, with one more for calibration.
 #[btf_map]
-pub static COUNTERS: PerCpuArray<FunctionCounters, { MAX_FUNCTIONS as usize }> = PerCpuArray::new();
+pub static COUNTERS: PerCpuArray<FunctionCounters, { MAX_FUNCTIONS as usize + 1 }> = PerCpuArray::new();
 
 /// The sampling process of each CPU.
 #[btf_map]
@@ -31,6 +32,10 @@ pub static COUNTDOWN: PerCpuArray<Countdown, 1> = PerCpuArray::new();
 /// See [`Loss`].
 #[btf_map]
 pub static LOSSES: PerCpuArray<u64, { LOSS_COUNT as usize }> = PerCpuArray::new();
+
+/// See [`Tally`].
+#[btf_map]
+pub static TALLIES: PerCpuArray<Tallies, 1> = PerCpuArray::new();
 
 /// Samples and process events for user space. User space sets the size.
 #[btf_map]
@@ -86,15 +91,6 @@ pub struct MappingCall {
 /// A shard's words.
 pub type Shard = [u32; SHARD_WORDS as usize];
 
-/// A CPU's Poisson process over bytes.
-#[repr(C)]
-pub struct Countdown {
-    /// Bytes to the next sampled one.
-    pub remaining: u64,
-    /// Mean with which `remaining` was drawn.
-    pub interval: u64,
-}
-
 /// Walks that can be under way on one CPU: a program may be preempted by another task's, or interrupted by a CPU sample.
 pub const SCRATCH_SLOTS: u32 = 4;
 /// Frames of the kernel in a stack at most: one more than `kernel.perf_event_max_stack` is, unless somebody raised it.
@@ -141,5 +137,14 @@ pub fn count_loss(loss: Loss) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
         // SAFETY: the pointer is to this CPU's counter, which the kernel keeps for the program's life.
         unsafe { atomic::add(counter, 1) };
+    }
+}
+
+/// Adds to a tally.
+#[inline(always)]
+pub fn add_to(tally: Tally, amount: u64) {
+    if let Some(sums) = TALLIES.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this CPU's sums, which the kernel keeps for the program's life, and to one of them.
+        unsafe { atomic::add(sums.cast::<u64>().wrapping_add(tally as usize), amount) };
     }
 }

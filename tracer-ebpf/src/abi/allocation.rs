@@ -1,7 +1,10 @@
 //! Allocation probes: what the attach cookie says about a function, and the counters kept on every hit.
 
 /// Probed functions that have counters of their own.
-pub const MAX_FUNCTIONS: u32 = 256;
+pub const MAX_FUNCTIONS: u32 = 255;
+
+/// The counter behind those: for functions that tracer probes in a child of its own.
+pub const CALIBRATION_SLOT: u8 = MAX_FUNCTIONS as u8;
 
 /// Size classes of the exact counters: class `k` holds sizes in `[2^(k-1), 2^k)`, class 0 holds size 0.
 /// Sizes of 2^46 bytes and above share the last class.
@@ -23,6 +26,19 @@ pub const fn size_class(size: u64) -> usize {
 pub struct FunctionCounters {
     /// One entry for each size class.
     pub classes: [ClassCounter; SIZE_CLASSES],
+}
+
+/// The sampling process of one CPU: the entry of the map `COUNTDOWN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Countdown {
+    /// Bytes to the next sampled one.
+    pub remaining: u64,
+    /// Mean with which `remaining` was drawn.
+    pub interval: u64,
+    /// Counted hits, nearly: a task that preempts another between load and store makes one of the two vanish. User space
+    /// reads it often, where the exact counters would be too long.
+    pub hits: u64,
 }
 
 /// Calls and requested bytes of one size class.

@@ -6,4 +6,5 @@ pub mod live;
 pub mod process;
 pub mod sample;
 pub mod settings;
+pub mod tally;
 pub mod unwind;

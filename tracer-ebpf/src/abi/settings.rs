@@ -96,4 +96,4 @@ pub enum Loss {
 pub const LOSS_COUNT: u32 = 7;
 
 const _: () = assert!(size_of::<Settings>() == 88);
-const _: () = assert!(MAX_FUNCTIONS <= 256);
+const _: () = assert!(MAX_FUNCTIONS <= 255);

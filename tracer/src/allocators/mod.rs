@@ -27,6 +27,6 @@ pub mod table;
 pub use by_hand::NamedFunction;
 pub use discovery::{Options, discover};
 pub use plan::{End, NoAllocator, Plan, ProbePoint, SkipReason, Skipped};
-pub use probe_point::KernelUprobes;
+pub use probe_point::{Execution, KernelUprobes};
 pub use symbols::{ModuleSymbols, SymbolsError};
 pub use table::{Layer, Role};

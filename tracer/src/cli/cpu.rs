@@ -93,6 +93,7 @@ impl Args {
             ring_bytes: self.ring_buffer,
             table_bytes: self.unwind_memory,
             live: None,
+            max_overhead: None,
         };
         let Self { with, force, quiet, verbose, show, .. } = self;
         let (functions, show) = (Wanted::default(), show.resolve()?);

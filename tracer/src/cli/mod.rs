@@ -6,6 +6,7 @@ pub mod diff;
 pub mod doctor;
 pub mod failure;
 mod functions;
+mod overhead;
 mod owner;
 mod privileges;
 mod progress;

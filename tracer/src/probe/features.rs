@@ -19,18 +19,16 @@ use super::{
     kernel_event::KernelEvent,
     kernel_types::KernelTypes,
     multi::{LinkKind, MultiProgram, Point, bpf, zeroed_attribute},
+    own::{EXECUTABLE, file_offset, never_called},
     programs::{Options, Programs, TRACEPOINTS, map_fd},
     tracepoint::Tracefs,
 };
-use crate::target::mappings::Mappings;
 
 /// How trying went; the error is for people.
 pub type Tried = anyhow::Result<()>;
 
 /// Bytes of the ring buffers that are made for a moment.
 pub(super) const RING_BYTES: u32 = 4096;
-/// tracer's own.
-pub(super) const EXECUTABLE: &str = "/proc/self/exe";
 
 /// A BPF program that does nothing.
 pub fn bpf_program() -> Tried {
@@ -80,8 +78,10 @@ pub fn perf_event_uprobe() -> Tried {
     let program = ebpf.program_mut("empty").ok_or_else(|| anyhow::anyhow!("the BPF object has no empty program"))?;
     let program: &mut UProbe = program.try_into()?;
     program.load()?;
-    let place =
-        UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(own_file_offset()?), cookie: Some(0) };
+    let place = UProbeAttachPoint {
+        location: UProbeAttachLocation::AbsoluteOffset(file_offset(never_called as extern "C" fn() as usize)?),
+        cookie: Some(0),
+    };
     let own = NonZeroU32::new(std::process::id()).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
     let link = program.attach(place, EXECUTABLE, own)?;
     program.detach(link)?;
@@ -92,7 +92,7 @@ pub fn perf_event_uprobe() -> Tried {
 pub fn multi_link(kind: LinkKind) -> Tried {
     let ebpf = object()?;
     let program = MultiProgram::load(OBJECT, "empty", kind, |name| ebpf.map(name).and_then(map_fd))?;
-    let point = Point { file_offset: own_file_offset()?, cookie: 0 };
+    let point = Point { file_offset: file_offset(never_called as extern "C" fn() as usize)?, cookie: 0 };
     program.attach(Path::new(EXECUTABLE), &[point], Some(std::process::id()))?;
     Ok(())
 }
@@ -122,20 +122,6 @@ pub fn own_programs() -> Tried {
 
 fn object() -> anyhow::Result<Ebpf> {
     Ok(EbpfLoader::new().map_max_entries("EVENTS", RING_BYTES).load(OBJECT)?)
-}
-
-/// Somewhere to put a breakpoint.
-#[inline(never)]
-pub(super) extern "C" fn probed_here() {
-    std::hint::black_box(());
-}
-
-/// The file offset of [`probed_here`] in tracer's executable.
-pub(super) fn own_file_offset() -> io::Result<u64> {
-    let address = probed_here as extern "C" fn() as usize as u64;
-    let mappings = Mappings::read(std::process::id())?;
-    let own = mappings.executable.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
-    own.map(|mapping| address - mapping.start + mapping.file_offset).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// `r0 = 0` (Documentation/bpf/standardization/instruction-set.rst).
@@ -177,11 +163,5 @@ mod tests {
         let mut log = vec![0; 4096];
         let error = load(&[call(100_000), EXIT], Some(&mut log)).unwrap_err();
         assert!(String::from_utf8_lossy(&log).contains("invalid func"), "{error}");
-    }
-
-    #[test]
-    fn the_place_for_a_breakpoint_is_in_the_executable() {
-        let offset = own_file_offset().unwrap();
-        assert!(offset < std::fs::metadata(EXECUTABLE).unwrap().len());
     }
 }

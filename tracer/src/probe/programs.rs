@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    sync::Arc,
 };
 
 use aya::{
@@ -22,8 +23,10 @@ use super::{
     OBJECT,
     kernel_event::{AttachedEvent, KernelEvent, attach_tracepoint},
     live::{LiveOptions, LivePrograms, map_sizes},
+    meter::Meter,
     multi::{LinkKind, MultiError, MultiProgram},
     perf_event::PerfEvent,
+    settings::SharedSettings,
     tracepoint::Tracefs,
     value::{Shard, Value},
 };
@@ -100,8 +103,10 @@ pub struct Options {
 pub struct Programs {
     /// The maps, each under its name in `tracer-ebpf/src/maps.rs`.
     pub maps: Maps,
+    /// What the allocation program counts, for another thread to read.
+    pub meter: Option<Meter>,
     pub(super) ebpf: Ebpf,
-    pub(super) multi: Result<MultiProgram, MultiError>,
+    pub(super) multi: Result<Arc<MultiProgram>, MultiError>,
     /// What follows blocks.
     pub live: Option<LivePrograms>,
     pub(super) calibration: BTreeMap<&'static str, MultiProgram>,
@@ -112,7 +117,7 @@ pub struct Programs {
 /// The maps that user space uses.
 #[expect(missing_docs, reason = "documented where they are defined, in tracer-ebpf/src/maps.rs")]
 pub struct Maps {
-    pub settings: Array<MapData, Value<Settings>>,
+    pub settings: SharedSettings,
     pub counters: PerCpuArray<MapData, Value<FunctionCounters>>,
     pub losses: PerCpuArray<MapData, u64>,
     pub processes: HashMap<MapData, u32, Value<Process>>,
@@ -162,12 +167,13 @@ impl Programs {
         }
         let mut ebpf = loader.load(OBJECT)?;
         let load = |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
-        let multi = load("allocation");
+        let multi = load("allocation").map(Arc::new);
         let calibration = calibration.iter().map(|&name| Ok((name, load(name)?))).collect::<Result<_, MultiError>>()?;
         let live = options.live.map(|live| LivePrograms::load(&mut ebpf, live)).transpose()?;
         let tracepoints = attach_tracepoints(&mut ebpf)?;
-        let mut maps = Maps {
-            settings: typed(&mut ebpf, "SETTINGS")?,
+        let meter = Meter::new(|name| ebpf.map(name).and_then(map_fd))?;
+        let maps = Maps {
+            settings: SharedSettings::new(typed(&mut ebpf, "SETTINGS")?, options.settings)?,
             counters: typed(&mut ebpf, "COUNTERS")?,
             losses: typed(&mut ebpf, "LOSSES")?,
             processes: typed(&mut ebpf, "PROCESSES")?,
@@ -176,8 +182,7 @@ impl Programs {
             shards: typed(&mut ebpf, "SHARDS")?,
             events: Some(typed(&mut ebpf, "EVENTS")?),
         };
-        maps.settings.set(0, Value(options.settings), 0)?;
-        Ok(Self { maps, ebpf, multi, live, calibration, _tracepoints: tracepoints, event: None })
+        Ok(Self { maps, meter: Some(meter), ebpf, multi, live, calibration, _tracepoints: tracepoints, event: None })
     }
 
     /// Has samples taken at an event of the kernel, in place of the one before.
@@ -197,6 +202,11 @@ impl Programs {
     /// Why the kernel has no multi links; `None` where it has them.
     pub fn multi_refused(&self) -> Option<&MultiError> {
         self.multi.as_ref().err()
+    }
+
+    /// The allocation program for multi links, where the kernel has them: for other threads to attach.
+    pub fn allocation(&self) -> Option<Arc<MultiProgram>> {
+        self.multi.as_ref().ok().cloned()
     }
 
     /// Takes the map with the stacks of the program `stackid`.

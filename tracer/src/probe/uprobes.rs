@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, os::fd::OwnedFd, path::Path};
 
 use aya::programs::{
     ProgramError, UProbe,
-    uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope},
+    uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeLinkId, UProbeScope},
 };
 
 use super::{
@@ -13,13 +13,14 @@ use super::{
     programs::Programs,
 };
 
-/// Attached probes of one module. Closing them, or dropping [`Programs`], detaches.
+/// Attached probes of one module. Dropping them detaches: the breakpoints are gone soon after that begins, and it returns
+/// when no hit is under way any more.
 #[derive(Debug)]
 pub enum Probes {
     /// All in one link.
     Multi(OwnedFd),
     /// One perf event for each.
-    PerfEvents(Vec<UProbeLinkId>),
+    PerfEvents(Vec<UProbeLink>),
 }
 
 /// Why probes could not be attached.
@@ -40,7 +41,7 @@ pub enum AttachError {
     #[error("the BPF object lacks a uprobe program")]
     NoProgram,
     /// More functions than counters, over all processes.
-    #[error("the processes have more than 256 allocation functions; trace fewer of them at once")]
+    #[error("the processes have more than 255 allocation functions; trace fewer of them at once")]
     TooMany,
     /// The probe in a dynamic loader.
     #[error("the kernel attaches no uprobe to the dynamic loader: {0}")]
@@ -132,23 +133,6 @@ impl Programs {
     fn loader_program(&mut self) -> Option<&mut UProbe> {
         self.ebpf.program_mut("libraries_loaded")?.try_into().ok()
     }
-
-    /// Detaches. The breakpoints are gone when this returns.
-    pub fn detach(&mut self, probes: Probes) {
-        match probes {
-            Probes::Multi(link) => drop(link),
-            Probes::PerfEvents(links) => {
-                let program: Option<&mut UProbe> =
-                    self.ebpf.program_mut("allocation").and_then(|program| program.try_into().ok());
-                if let Some(program) = program {
-                    for link in links {
-                        // It fails only for a link that is gone already.
-                        let _ = program.detach(link);
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn attach_one_by_one(
@@ -156,7 +140,7 @@ fn attach_one_by_one(
     path: &Path,
     points: &[Point],
     pid: Option<NonZeroU32>,
-) -> Result<Vec<UProbeLinkId>, ProgramError> {
+) -> Result<Vec<UProbeLink>, ProgramError> {
     if program.fd().is_err() {
         program.load()?;
     }
@@ -167,15 +151,9 @@ fn attach_one_by_one(
             cookie: Some(point.cookie),
         };
         let scope = pid.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
-        match program.attach(place, path, scope) {
-            Ok(link) => links.push(link),
-            Err(error) => {
-                for link in links {
-                    let _ = program.detach(link);
-                }
-                return Err(error);
-            }
-        }
+        // Those attached so far are dropped on failure.
+        let link = program.attach(place, path, scope)?;
+        links.push(program.take_link(link)?);
     }
     Ok(links)
 }

@@ -1,7 +1,7 @@
 //! ABI types as map values.
 
 use tracer_ebpf::abi::{
-    allocation::FunctionCounters,
+    allocation::{Countdown, FunctionCounters},
     process::{Changes, Process},
     settings::Settings,
     unwind::{Rule, SHARD_WORDS},
@@ -16,6 +16,8 @@ pub struct Value<T>(pub T);
 unsafe impl aya::Pod for Value<Settings> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value<FunctionCounters> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Value<Countdown> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value<Process> {}
 // SAFETY: as above.

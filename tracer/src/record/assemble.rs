@@ -9,7 +9,7 @@ use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent},
     recording::{
         About, Block, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
-        about::{Counter, Process, SizeClass, Source, Truncation, Unwinding},
+        about::{Counter, Epoch, Process, SizeClass, Source, Truncation, Unwinding},
     },
     symbolize::{self, Frames, Symbolized, kernel},
     target::{self, Modules},
@@ -50,7 +50,7 @@ pub fn assemble(raw: RawRecording) -> Recording {
             interval: sample.interval,
             // CPU samples have none, and there are no counters then.
             counter: if sample.function == NO_COUNTER { 0 } else { sample.function },
-            epoch: 0,
+            epoch: epoch_of(&raw.epochs, sample.time_ns.saturating_sub(raw.start_ns)),
             block: block(sample.fate, raw.start_ns),
         })
         .collect();
@@ -77,14 +77,22 @@ pub fn assemble(raw: RawRecording) -> Recording {
         counters,
         losses: raw.losses,
         source: raw.event.map_or(Source::Allocations, KernelEvent::source),
-        epochs: Vec::new(),
-        cost: None,
+        epochs: raw.epochs,
+        cost: raw.cost,
         cpu: raw.cpu,
         live: raw.live,
         unwinding,
         notes: raw.notes,
     };
     Recording { about, modules, functions, locations, stacks, samples }
+}
+
+/// The epoch in whose window a sample was taken, by its time: the last window that began before. What was under way when a
+/// window was closed belongs to it.
+fn epoch_of(epochs: &[Epoch], time_ns: u64) -> u32 {
+    let begun = epochs.partition_point(|epoch| epoch.start_ns <= time_ns);
+    let has_begun = |epoch: &Epoch| epoch.window.length_ns > 0 && epoch.window.start_ns <= time_ns;
+    epochs[..begun].iter().rposition(has_begun).unwrap_or(0) as u32
 }
 
 fn block(fate: Fate, start_ns: u64) -> Option<Block> {

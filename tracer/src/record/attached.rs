@@ -1,21 +1,18 @@
 //! Probed functions, each with a counter slot, and the links that probe them.
 
-use std::{
-    collections::HashSet,
-    num::{NonZeroU32, TryFromIntError},
+use std::{collections::HashSet, num::NonZeroU32};
+
+use tracer_ebpf::abi::allocation::{Cookie, MAX_FUNCTIONS};
+
+use super::{
+    discover::Probed,
+    links::{Breakpoint, Link},
+    processes::Processes,
 };
-
-use tracer_ebpf::abi::allocation::Cookie;
-
-use super::{discover::Probed, processes::Processes};
 use crate::{
-    allocators::{End, Role},
-    probe::{
-        live::LivePoints,
-        multi::Point,
-        programs::Programs,
-        uprobes::{AttachError, Probes},
-    },
+    allocators::{End, Execution, Role},
+    probe::{live::LivePoints, multi::Point, programs::Programs, uprobes::AttachError},
+    target::Module,
 };
 
 /// For the threads of one process, or for every process.
@@ -25,13 +22,14 @@ pub type Scope = Option<NonZeroU32>;
 #[derive(Debug, Default)]
 pub struct Attached {
     points: Vec<Probed>,
-    links: Vec<(Scope, Probes)>,
+    /// Links that nobody has taken over.
+    links: Vec<Link>,
     /// Breakpoints that are in place: module, file offset, scope.
     places: HashSet<(u16, u64, Scope)>,
 }
 
 impl Attached {
-    /// Probes those of `points` that are not probed yet, module by module.
+    /// Probes those of `points` that are not probed yet, module by module. `process` maps them.
     ///
     /// # Errors
     /// See [`AttachError`].
@@ -40,6 +38,7 @@ impl Attached {
         programs: &mut Programs,
         processes: &Processes,
         points: &[Probed],
+        process: u32,
         scope: Scope,
     ) -> Result<(), AttachError> {
         let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
@@ -53,9 +52,14 @@ impl Attached {
             }
             // What ends blocks before what begins them.
             let probes = programs.attach_live(&path, &live, scope)?;
-            self.links.extend(probes.into_iter().map(|probes| (scope, probes)));
-            if !counted.is_empty() {
-                self.links.push((scope, programs.attach(&path, &counted, scope)?));
+            self.links.extend(probes.into_iter().map(|probes| Link::lasting(scope, probes)));
+            let file = processes.modules().get(module).and_then(Module::file);
+            if let Some((file, first)) = file.zip(counted.first()) {
+                // Of every process that maps the file, one is as good as another to look at.
+                let address = processes.modules().address(process, module, first.file_offset);
+                let breakpoint = address.and_then(|address| Breakpoint::open(process, address));
+                let probes = programs.attach(&path, &counted, scope)?;
+                self.links.push(Link::new(scope, probes, file, counted, breakpoint));
             }
         }
         Ok(())
@@ -78,7 +82,7 @@ impl Attached {
             live.releasing.extend(point.release_cookie().map(at));
             return Ok(());
         }
-        let slot = self.slot(probed).map_err(|_| AttachError::TooMany)?;
+        let slot = self.slot(probed)?;
         let place = point.cookie(slot).map(at);
         match &point.end {
             End::Return => live.returning.extend(place),
@@ -93,36 +97,35 @@ impl Attached {
     }
 
     /// The counter slot of a function. Processes that map the same file share it.
-    fn slot(&mut self, point: &Probed) -> Result<u8, TryFromIntError> {
+    fn slot(&mut self, point: &Probed) -> Result<u8, AttachError> {
         let key = |probed: &Probed| {
             let point = &probed.point;
             (probed.module, point.file_offset, point.delegates, point.size)
         };
         let known = self.points.iter().position(|known| key(known) == key(point));
-        let slot = u8::try_from(known.unwrap_or(self.points.len()))?;
+        let slot = known.unwrap_or(self.points.len());
+        let slot =
+            u8::try_from(slot).ok().filter(|slot| u32::from(*slot) < MAX_FUNCTIONS).ok_or(AttachError::TooMany)?;
         if known.is_none() {
             self.points.push(point.clone());
         }
         Ok(slot)
     }
 
-    /// Takes away the links of a scope.
-    pub fn detach_scope(&mut self, programs: &mut Programs, scope: Scope) {
-        let (go, stay) = std::mem::take(&mut self.links).into_iter().partition(|(of, _)| *of == scope);
-        self.links = stay;
-        let go: Vec<(Scope, Probes)> = go;
-        for (_, probes) in go {
-            programs.detach(probes);
-        }
+    /// Hands over links, which are in.
+    pub fn take_links(&mut self) -> Vec<Link> {
+        std::mem::take(&mut self.links)
+    }
+
+    /// Takes away the links of a scope, of those that were not handed over, and forgets what was probed in it.
+    pub fn forget_scope(&mut self, scope: Scope) {
+        self.links.retain(|link| link.scope != scope);
         self.places.retain(|(_, _, of)| *of != scope);
     }
 
-    /// Takes away all links.
-    pub fn detach(&mut self, programs: &mut Programs) {
-        for (_, probes) in std::mem::take(&mut self.links) {
-            programs.detach(probes);
-        }
-        self.places.clear();
+    /// What the kernel does with the instructions under the breakpoints, by slot.
+    pub fn kinds(&self) -> Vec<Execution> {
+        self.points.iter().map(|probed| probed.point.placement.execution).collect()
     }
 
     /// The probed functions by counter slot.

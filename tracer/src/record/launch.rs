@@ -20,7 +20,7 @@ impl Session {
     /// # Errors
     /// When it cannot be run, ends at once, or nothing in it is known to allocate. It has not run then, and will not.
     pub fn launch(&mut self, child: Child, program: &str) -> Result<(), SessionError> {
-        self.settings.launched = child.pid;
+        self.programs.maps.settings.change(|settings| settings.launched = child.pid)?;
         let launched = self.let_child_go(child, program).and_then(|()| self.begin());
         if let (Err(_), Some(child)) = (&launched, &self.child) {
             child.kill();
@@ -31,7 +31,6 @@ impl Session {
 
     fn let_child_go(&mut self, mut child: Child, program: &str) -> Result<(), SessionError> {
         let start = |source| SessionError::Start { program: program.to_owned(), source };
-        self.apply_settings()?;
         self.processes.expect(&mut self.programs.maps, child.pid)?;
         child.go().map_err(start)?;
         let next = child.wait().map_err(start)?;
@@ -67,7 +66,7 @@ impl Session {
         let Some(pid) = self.child.as_ref().and_then(|child| NonZeroU32::new(child.pid)) else {
             return Ok(Next::Ended);
         };
-        self.attached.detach_scope(&mut self.programs, Some(pid));
+        self.detach(pid);
         if self.let_libraries_load(pid)? == Next::Ended {
             return Ok(Next::Ended);
         }

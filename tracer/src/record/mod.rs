@@ -2,7 +2,9 @@
 
 pub mod assemble;
 pub mod attached;
+pub mod budget;
 pub mod child;
+pub mod cost;
 pub mod cpu;
 pub mod decode;
 pub mod discover;
@@ -10,6 +12,7 @@ pub mod error;
 pub mod interval;
 pub mod late;
 pub mod launch;
+pub mod links;
 pub mod live;
 pub mod loader;
 pub mod processes;
@@ -22,3 +25,4 @@ mod searched;
 pub mod session;
 pub mod stacks;
 pub mod thin;
+pub mod windows;

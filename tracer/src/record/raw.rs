@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{discover::Probed, samples::SampleParts};
 use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent, programs::Programs},
-    recording::about::{CpuTime, Ended, Live, Losses},
+    recording::about::{Cost, CpuTime, Ended, Epoch, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -33,6 +33,10 @@ pub struct RawRecording {
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,
+    /// When probes were in; empty where they were all the time.
+    pub epochs: Vec<Epoch>,
+    /// What it cost.
+    pub cost: Option<Cost>,
     /// What following blocks left.
     pub live: Option<Live>,
     /// What else happened, for people.

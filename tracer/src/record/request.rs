@@ -14,6 +14,8 @@ pub struct Request {
     pub event: Option<KernelEvent>,
     /// How densely. CPU time is sampled at every tick, whatever this says.
     pub interval: IntervalSetting,
+    /// Part of the target's CPU time that may be spent at most; `None` = any: every allocation is counted.
+    pub max_overhead: Option<f64>,
     /// Whether processes that the target makes from now on are traced too.
     pub children: bool,
     /// Whether blocks are followed to their release.

@@ -18,6 +18,7 @@ use tracer_ebpf::abi::{
 use super::{
     attached::{Attached, Scope},
     child::Child,
+    cost::{Calibrating, Own, cost},
     cpu::CpuClocks,
     decode::{Record, decode},
     discover::{DiscoverError, Probed, Wanted, discover},
@@ -31,6 +32,7 @@ use super::{
     resident::Resident,
     samples::{Samples, StoredSample},
     searched::Searched,
+    windows::handle::{Begin, Windows},
 };
 use crate::{
     allocators::Role,
@@ -38,7 +40,6 @@ use crate::{
         counters,
         kernel_types::KernelTypes,
         programs::{Options, Programs},
-        value::Value,
     },
     recording::about::{Ended, Live, Losses},
     symbolize::NameSources,
@@ -54,7 +55,10 @@ pub struct Session {
     searched: Searched,
     late: Late,
     cpu: CpuClocks,
-    pub(super) settings: Settings,
+    /// What a hit costs, while it is being measured.
+    calibrating: Calibrating,
+    windows: Option<Windows>,
+    spent: Own,
     /// The program that tracer started.
     pub(super) child: Option<Child>,
     /// How often it was seen to run a program.
@@ -75,8 +79,11 @@ pub struct Session {
     started: SystemTime,
     start: Instant,
     start_ns: u64,
+    /// What the interval was last fitted to, and when.
     bytes_seen: u64,
     observed: Instant,
+    /// When the counters were last read.
+    looked: Instant,
 }
 
 /// How often the ring buffer is looked at when nobody wakes us, and the counters are read.
@@ -111,7 +118,11 @@ impl Session {
             parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
             program_break: types.as_ref().and_then(KernelTypes::program_break).unwrap_or_default(),
         };
-        let programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
+        let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
+        let calibrating = match request.event {
+            None => Calibrating::begin(&mut programs),
+            Some(_) => Calibrating::none(),
+        };
         let wanted = Arc::new(Wanted { releases: request.live.is_some(), ..Wanted::default() });
         let now = Instant::now();
         Ok(Self {
@@ -122,7 +133,9 @@ impl Session {
             searched: Searched::default(),
             late: Late::new(wanted),
             cpu: CpuClocks::default(),
-            settings,
+            calibrating,
+            windows: None,
+            spent: Own::now(),
             child: None,
             executions: 0,
             executions_followed: 0,
@@ -140,6 +153,7 @@ impl Session {
             start_ns: monotonic_ns(),
             bytes_seen: 0,
             observed: now,
+            looked: now,
         })
     }
 
@@ -189,7 +203,10 @@ impl Session {
         self.processes.follow(&mut self.programs.maps, pid)?;
         self.late.consider(self.processes.modules());
         let scope = self.scope(pid);
-        self.attached.attach(&mut self.programs, &self.processes, points, scope)?;
+        // Hits of its own must not be counted as those of the target.
+        self.calibrating.wait();
+        self.attached.attach(&mut self.programs, &self.processes, points, pid, scope)?;
+        self.hand_over();
         // Once more, now that the kernel follows the process: what was unmapped while the first copy was made is gone from
         // this one.
         Ok(self.processes.install(&mut self.programs.maps, pid)?)
@@ -206,15 +223,29 @@ impl Session {
         }
         if let Some(event) = self.request.event {
             self.programs.attach_event(event)?;
-            self.cpu.begin(event, &self.targets, self.request.children);
         }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
-        self.observed = self.start;
+        (self.observed, self.spent) = (self.start, Own::now());
         if self.blocks.is_some() {
             self.resident = Resident::begin(&self.targets);
         }
-        self.settings.enabled = 1;
-        Ok(self.apply_settings()?)
+        if let Some(event) = self.request.event {
+            // Nothing comes and goes: it is in all the time.
+            self.cpu.begin(event, &self.targets, self.request.children);
+            return Ok(self.programs.maps.settings.change(|settings| settings.enabled = 1)?);
+        }
+        if let Some(failure) = self.calibrating.failure.take() {
+            self.late.note(failure);
+        }
+        let begin = Begin {
+            start: self.start,
+            share: self.request.max_overhead,
+            calibration: self.calibrating.wait(),
+            links: self.attached.take_links(),
+            kinds: self.attached.kinds(),
+        };
+        self.windows = Windows::begin(&mut self.programs, begin)?;
+        Ok(())
     }
 
     /// The processes that were added.
@@ -277,7 +308,7 @@ impl Session {
                 self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
             }
             self.keep_bounded()?;
-            if self.observed.elapsed() >= look {
+            if self.looked.elapsed() >= look {
                 show(self.observe()?);
             }
         };
@@ -299,11 +330,12 @@ impl Session {
     /// [`SessionError::Map`] when the counters cannot be read.
     pub fn finish(mut self, ended: Ended) -> Result<RawRecording, SessionError> {
         let duration = self.start.elapsed();
-        (self.settings.enabled, self.settings.launched) = (0, 0);
-        self.apply_settings()?;
+        let windows = self.windows.as_mut().and_then(Windows::stop);
+        self.programs.maps.settings.change(|settings| (settings.enabled, settings.launched) = (0, 0))?;
         let cpu = self.cpu.finish();
-        self.attached.detach(&mut self.programs);
         self.programs.detach_event();
+        // Those of a session that did not begin.
+        drop(self.attached.take_links());
         // If it was about to be looked at again, it goes on unseen.
         drop(self.child.take());
         // Detaching waits for hits under way (RCU), so that nothing arrives any more.
@@ -336,6 +368,8 @@ impl Session {
             points: self.attached.into_points(),
             counters,
             losses,
+            epochs: windows.as_ref().map(|windows| windows.outcome.epochs_that_matter()).unwrap_or_default(),
+            cost: windows.map(|windows| cost(&windows, self.request.max_overhead, duration, self.spent)),
             live,
             notes,
             started: self.started,
@@ -354,12 +388,29 @@ impl Session {
         }
         let scope = self.scope(arrival.process);
         for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
-            let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, scope);
+            let process = arrival.process;
+            let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, process, scope);
             let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
             // One that has only functions that release (of C++ over malloc) counts nothing.
             let Some(first) = of_module.iter().find(|probed| probed.point.role != Role::Release) else { continue };
             let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());
             self.late.note_module(&arrival, path, first.point.family, result);
+        }
+        self.hand_over();
+    }
+
+    /// Gives new links to those who let them come and go.
+    fn hand_over(&mut self) {
+        if let Some(windows) = &self.windows {
+            windows.add(self.attached.take_links(), self.attached.kinds());
+        }
+    }
+
+    /// Takes away the probes of a process.
+    pub(super) fn detach(&mut self, process: NonZeroU32) {
+        self.attached.forget_scope(Some(process));
+        if let Some(windows) = &self.windows {
+            windows.remove(Some(process));
         }
     }
 
@@ -372,10 +423,6 @@ impl Session {
     /// Which processes the probes of a process's functions are for.
     fn scope(&self, process: u32) -> Scope {
         if self.request.children { None } else { NonZeroU32::new(process) }
-    }
-
-    pub(super) fn apply_settings(&mut self) -> Result<(), MapError> {
-        self.programs.maps.settings.set(0, Value(self.settings), 0)
     }
 
     /// Takes records from the ring buffer; true when there may be more.
@@ -423,15 +470,18 @@ impl Session {
             }
         }
         let now = Instant::now();
-        let new = bytes.wrapping_sub(self.bytes_seen);
-        if let Some(interval) = self.control.observe(new, now - self.observed) {
-            self.settings.interval = interval;
-            self.apply_settings()?;
+        // Where probes come and go, an epoch is the shortest time that says anything.
+        if !self.windows.as_mut().is_some_and(Windows::waits) {
+            let new = bytes.wrapping_sub(self.bytes_seen);
+            if let Some(interval) = self.control.observe(new, now - self.observed) {
+                self.programs.maps.settings.change(|settings| settings.interval = interval)?;
+            }
+            (self.bytes_seen, self.observed) = (bytes, now);
         }
         if self.blocks.is_some() {
             self.resident.observe(&self.targets);
         }
-        (self.bytes_seen, self.observed) = (bytes, now);
+        self.looked = now;
         let losses = counters::losses(&self.programs.maps)?;
         self.events_lost = counters::loss(&losses, Loss::EventRingFull) > 0;
         Ok(Progress {
@@ -449,11 +499,12 @@ impl Session {
     /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
     fn keep_bounded(&mut self) -> Result<(), SessionError> {
         let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
-        let raised = blocks.keep_bounded(&live.map, &mut self.samples, self.settings.interval);
+        let settings = &self.programs.maps.settings;
+        let raised = blocks.keep_bounded(&live.map, &mut self.samples, settings.get().interval);
         if let Some(interval) = raised.map_err(SessionError::Live)? {
             self.control.raise(interval);
-            self.settings.interval = self.control.interval();
-            self.apply_settings()?;
+            let interval = self.control.interval();
+            settings.change(|settings| settings.interval = interval)?;
         }
         Ok(())
     }

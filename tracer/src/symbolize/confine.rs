@@ -145,7 +145,7 @@ fn prepare(parent: Pid, limits: Limits) -> io::Result<()> {
 }
 
 /// A handler of tracer's would write into descriptors that the child may have reused.
-fn block_signals() -> io::Result<()> {
+pub(crate) fn block_signals() -> io::Result<()> {
     // SAFETY: all zero bits are a valid signal set.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `all` is valid for writing.

@@ -3,6 +3,7 @@
 //! Everything read here is under the target's control, so every read is bounded, and a file is opened only when it is a
 //! regular one.
 
+pub mod cpu_clock;
 pub mod elf;
 pub mod filesystem;
 pub mod identity;
@@ -10,6 +11,7 @@ pub mod mappings;
 pub mod module;
 pub mod modules;
 
+pub use cpu_clock::{CpuClocks, Stopwatch};
 pub use identity::{Process, ProcessError};
 pub use mappings::MappingKind;
 pub use module::Module;

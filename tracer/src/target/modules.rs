@@ -124,6 +124,14 @@ impl Modules {
         self.processes.remove(&process);
     }
 
+    /// Where a process has a place of a module's file, by the last scan; executable mappings only.
+    pub fn address(&self, process: u32, module: u16, file_offset: u64) -> Option<u64> {
+        let mappings = self.processes.get(&process)?.iter();
+        let mut of_module = mappings.filter(|(_, resolved)| resolved.module == module).map(|(key, _)| key);
+        let inside = |key: &&Key| (key.file_offset..key.file_offset + (key.end - key.start)).contains(&file_offset);
+        of_module.find(inside).map(|key| key.start + (file_offset - key.file_offset))
+    }
+
     /// The module of this number.
     pub fn get(&self, number: u16) -> Option<&Module> {
         self.modules.get(usize::from(number).checked_sub(1)?)

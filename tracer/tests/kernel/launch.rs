@@ -304,6 +304,7 @@ fn several_processes_are_counted_together() {
         event: None,
         duration: None,
         interval: IntervalSetting::Fixed(0),
+        max_overhead: None,
         children: false,
         max_frames: 32,
         ring_bytes: 1 << 22,

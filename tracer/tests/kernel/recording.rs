@@ -18,6 +18,7 @@ pub fn request(interval: IntervalSetting) -> Request {
         duration: None,
         event: None,
         interval,
+        max_overhead: None,
         max_frames: 1024,
         ring_bytes: 64 << 20,
         table_bytes: 64 << 20,

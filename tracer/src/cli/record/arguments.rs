@@ -7,7 +7,12 @@ use clap::ArgGroup;
 
 use super::Settings;
 use crate::{
-    cli::{functions::Functions, scope::Scope, show},
+    cli::{
+        functions::Functions,
+        overhead::{self, MaxOverhead},
+        scope::Scope,
+        show,
+    },
     output::{self, Destination, Format},
     probe::{kernel_event::KernelEvent, live::LiveOptions},
     profile::View,
@@ -37,7 +42,7 @@ pub struct Args {
     functions: Functions,
     /// What to sample: allocations, or what makes the process grow: pages it touches first, anonymous memory that is mapped, or
     /// growth of the program break
-    #[arg(short, long, value_name = "EVENT", default_value = "alloc", conflicts_with_all = ["layer", "symbol", "offset", "live"])]
+    #[arg(short, long, value_name = "EVENT", default_value = "alloc", conflicts_with_all = ["layer", "symbol", "offset", "live", "max_overhead"])]
     event: Event,
     /// For how long, such as 500ms, 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
@@ -46,6 +51,11 @@ pub struct Args {
     /// chooses by the rate of allocation, and follows it
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
+    /// Part of the process's CPU time that tracing may take: it is traced in short random windows where all the time would
+    /// cost more. none traces all the time, whatever that costs [default: 2%; none for a program that tracer starts, with
+    /// --interval 1 and with --live]
+    #[arg(long, value_name = "SHARE", value_parser = overhead::parse)]
+    max_overhead: Option<MaxOverhead>,
     /// Follow sampled blocks to their release too, to tell what is in use from what was only passed through. Needs a probe in
     /// every release, for as long as the recording takes
     #[arg(long)]
@@ -127,7 +137,7 @@ impl Args {
             verbose,
             ..
         } = self;
-        let Self { max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
+        let Self { max_overhead, max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -137,12 +147,18 @@ impl Args {
             bail!("`-o -` would mix with what the program writes to stdout; name a file");
         }
         let event = event.of_kernel();
+        let whole = matches!(scope, Scope::Program(_)) || interval == IntervalSetting::Fixed(0) || live;
+        let max_overhead = overhead::resolve(max_overhead, whole);
+        if live && max_overhead.is_some() {
+            bail!("--live needs its probes all the time, whatever that costs: leave --max-overhead out, or --live");
+        }
         let outputs = destinations(&format!("{}{}", event.map_or("", |(_, name)| name), scope.label()), output)?;
         let request = Request {
             duration,
             event: event.map(|(event, _)| event),
             children,
             interval,
+            max_overhead,
             live: live.then_some(LiveOptions { blocks: live_blocks, sessions: true }),
             max_frames: max_depth,
             ring_bytes: ring_buffer,

@@ -9,7 +9,6 @@ use tracer::{
         live::{LiveOptions, LivePoints},
         multi::Point,
         programs::{CALIBRATION, Options, Programs},
-        value::Value,
     },
     record::{
         decode::{RawSample, Record, decode},
@@ -36,7 +35,6 @@ pub struct Probes {
     pub free: Point,
     /// The first instruction of free.
     pub free_entry: Point,
-    settings: Settings,
     processes: Processes,
     // Keeps the library open.
     _modules: Modules,
@@ -83,7 +81,7 @@ impl Probes {
         }
         let processes = Processes::new(Modules::new(), 64 << 20);
         let free_entry = Point { file_offset: free_entry, cookie };
-        Ok(Self { programs, library: path, malloc, free, free_entry, settings, processes, _modules: modules })
+        Ok(Self { programs, library: path, malloc, free, free_entry, processes, _modules: modules })
     }
 
     /// Gives the kernel the unwind tables of a process.
@@ -99,8 +97,7 @@ impl Probes {
     /// # Errors
     /// What the kernel says.
     pub fn set_interval(&mut self, interval: u64) -> anyhow::Result<()> {
-        self.settings.interval = interval;
-        Ok(self.programs.maps.settings.set(0, Value(self.settings), 0)?)
+        Ok(self.programs.maps.settings.change(|settings| settings.interval = interval)?)
     }
 
     /// Does `work` with a program attached to a point in a process.
@@ -118,7 +115,7 @@ impl Probes {
         if program == "allocation" {
             let probes = self.programs.attach(&self.library, &[point], pid)?;
             let result = work();
-            self.programs.detach(probes);
+            drop(probes);
             return result;
         }
         let link = self.programs.attach_program(program, &self.library, &[point], pid)?;

@@ -1,0 +1,265 @@
+//! How long probes may be in: keeps `--max-overhead` whatever the target does.
+//!
+//! Time is cut into epochs of about a second. In each, probes are in for one window whose length is fixed by what happened
+//! before the epoch, and which lies anywhere in it with equal probability; or all the time, where that costs no more than
+//! the budget. A pure state machine: it is told what passed ([`Budget::pass`], [`Budget::seen`]) and asked what to do next
+//! ([`Budget::plan`], [`Budget::must_stop`]). All times are in seconds.
+//!
+//! - *How long.* In windows, traps take a share q of the CPU time that the target uses: up to all of it, when it does
+//!   nothing but allocate. Windows that cover the share f of an epoch cost q f of its CPU time; f = budget / q. An idle
+//!   target tells nothing of q, so what is known is kept until it works again.
+//! - *Equal probability.* A window of length w begins uniformly between w before the epoch and its end, and is cut at both:
+//!   each moment of the epoch (length L) is then in it with probability w / (L + w).
+//! - *Load that grows.* While probes are in, [`Budget::must_stop`] holds what they cost against the last [`SPAN`]: what goes
+//!   beyond that ends the window. An epoch that was to be watched throughout ends with it: what was seen of it is all of it.
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use self::ledger::Ledger;
+pub use self::ledger::{Flow, SPAN};
+
+/// Part of the budget that is planned with: six windows may fall into five seconds, and load may grow.
+const PLANNED: f64 = 0.7;
+/// CPU seconds a second that are nobody's concern, whatever the target uses: a two-thousandth of one CPU.
+pub const FREE: f64 = 0.0005;
+/// Usual length of an epoch.
+const EPOCH: f64 = 1.0;
+/// The first epoch; those after it are twice as long each, up to [`EPOCH`].
+const FIRST_EPOCH: f64 = 0.25;
+/// Epochs are longer where switching costs so much, or the budget is so small, that a window a second is too much.
+const LONGEST_EPOCH: f64 = 60.0;
+/// Shortest window: of shorter ones most would be switching.
+const SHORTEST: f64 = 0.004;
+/// A window is at most this part of an epoch, unless it is all of it.
+const LARGEST: f64 = 0.5;
+/// A window is at most so many times as large a part of its epoch as the last one.
+const GROWTH: f64 = 4.0;
+/// Weight of a window when the next one is over.
+const MEMORY: f64 = 0.7;
+/// Seconds over which the present rate of spending is smoothed.
+const PRESENT: f64 = 0.02;
+/// Hits are counted, and few of them say little: so many more are assumed.
+const MORE_HITS: f64 = 3.0;
+/// A recording's first second, in which the target is got to know, is not held against the rest.
+const BEGINNING: f64 = 1.0;
+/// How long breakpoints stay when they have to go at once, before that was seen.
+const LAG: f64 = 0.008;
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Plan {
+    /// Probes are in all the time.
+    Throughout {
+        /// Length of the epoch.
+        length: f64,
+    },
+    /// Probes are in for a window.
+    Window {
+        /// Length of the epoch.
+        length: f64,
+        /// Probability of each of its moments to be in the window.
+        probability: f64,
+        /// Begin of the window, since that of the epoch.
+        begin: f64,
+        /// Its end.
+        end: f64,
+    },
+    /// Probes left for good.
+    Never,
+}
+
+/// What was seen while hits were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Meanwhile.
+    pub flow: Flow,
+    /// Seconds that breakpoints were in beyond that: while they came and went.
+    pub lag: f64,
+    /// It had to end before its time.
+    pub stopped: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Part of the target's CPU time; `None` = no bound.
+    share: Option<f64>,
+    /// Upper end of what a hit costs.
+    hit: f64,
+    ledger: Ledger,
+    /// Windows so far, each with [`MEMORY`] times the weight of the next.
+    windows: Flow,
+    /// The last one with enough in it to tell.
+    last: Flow,
+    /// Highest rate of spending in windows, in seconds a second; falls slowly.
+    peak: f64,
+    /// The last [`PRESENT`] or so.
+    present: Flow,
+    /// What may be spent in this epoch whatever came before it, and what was spent.
+    planned: f64,
+    spent: f64,
+    /// Seconds that breakpoints are in beyond a window.
+    lag: f64,
+    /// The same, when they have to go at once.
+    stop_lag: f64,
+    /// Share of time that could be afforded when the last plan was made, at most 1.
+    afforded: f64,
+    next_length: f64,
+    /// Whether probes can come back once they have gone.
+    can_return: bool,
+    stopped: bool,
+}
+
+impl Budget {
+    /// `share`: part of the target's CPU time that may be spent, `None` for any; `hit`: upper end of what a hit costs;
+    /// `can_return`: whether probes can be put in again quickly.
+    pub fn new(share: Option<f64>, hit: f64, can_return: bool) -> Self {
+        Self {
+            share,
+            hit,
+            ledger: Ledger::default(),
+            windows: Flow::default(),
+            last: Flow::default(),
+            peak: 0.0,
+            present: Flow::default(),
+            planned: 0.0,
+            spent: 0.0,
+            lag: 0.0,
+            stop_lag: LAG,
+            afforded: 1.0,
+            next_length: FIRST_EPOCH,
+            can_return,
+            stopped: false,
+        }
+    }
+
+    /// What a hit costs is known better.
+    pub fn set_hit(&mut self, hit: f64) {
+        self.hit = hit;
+    }
+
+    /// Time passed. To be told in short steps while probes are in.
+    pub fn pass(&mut self, flow: Flow) {
+        self.ledger.add(flow);
+        self.spent += flow.spent;
+        if flow.length > 0.0 {
+            self.present = self.present.weighted((-flow.length / PRESENT).exp());
+            self.present.add(flow);
+        }
+    }
+
+    /// Whether probes that would stay for so many seconds more must go now: what they cost is more than the last seconds
+    /// allow, with what they are going to cost until they have gone.
+    pub fn must_stop(&self, left: f64) -> bool {
+        let Some(share) = self.share else { return false };
+        // Going at once takes longer than going when it was prepared.
+        left > self.stop_lag
+            && self.spent > self.planned
+            && self.allowance(share) < self.present.rate().spent * self.stop_lag
+    }
+
+    /// Counting was off again, or an epoch that was watched throughout is over.
+    pub fn seen(&mut self, seen: Seen) {
+        let Seen { flow, lag, stopped } = seen;
+        if stopped {
+            self.stop_lag = self.stop_lag.max(lag).min(2.0 * self.stop_lag);
+            self.stopped |= !self.can_return;
+        } else if lag > 0.0 {
+            self.lag = 0.7 * self.lag + 0.3 * lag;
+        }
+        if flow.length <= 0.0 {
+            return;
+        }
+        self.peak = (0.85 * self.peak).max(flow.rate().spent);
+        if stopped {
+            if self.ledger.sum().length < BEGINNING {
+                self.ledger = Ledger::default();
+            }
+            // It changed while it was watched: what it is like now is what counts.
+            (self.windows, self.last) = (self.present, self.present);
+            self.peak = self.peak.max(self.present.rate().spent);
+            return;
+        }
+        // While the target rests, nothing is learnt of what it does when it works.
+        let rests = flow.cpu * self.windows.length < 0.1 * self.windows.cpu * flow.length;
+        if !rests {
+            self.windows = self.windows.weighted(MEMORY);
+            self.windows.add(flow);
+            self.last = flow;
+        }
+    }
+
+    /// Whether there is a bound to keep.
+    pub fn is_bounded(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// The next epoch. `random` is uniform in [0, 1).
+    pub fn plan(&mut self, random: f64) -> Plan {
+        (self.planned, self.spent) = (0.0, 0.0);
+        let mut length = self.next_length;
+        self.next_length = (2.0 * length).min(EPOCH);
+        let Some(share) = self.share else { return Plan::Throughout { length } };
+        if self.stopped {
+            return Plan::Never;
+        }
+        self.planned = SHORTEST;
+        let throughout = self.afforded >= 1.0;
+        // Without hysteresis a target at the edge would be switched all the time.
+        let part = if throughout { 0.95 } else { PLANNED };
+        let afforded = self.affordable(part * share).min(GROWTH * self.afforded);
+        self.afforded = afforded.min(1.0);
+        if afforded >= 1.0 {
+            return Plan::Throughout { length };
+        }
+        let afforded = afforded.min(LARGEST);
+        let least = SHORTEST + self.lag;
+        if afforded * length < least {
+            length = (least / afforded).min(LONGEST_EPOCH);
+        }
+        let mut window = window(afforded * length - self.lag, length).max(SHORTEST);
+        let allowance = self.allowance(share);
+        if allowance < (window + self.lag) * self.peak {
+            // What was overspent is saved again: by a shorter window (not by much, or it would weigh too much beside the
+            // others), then by a longer epoch.
+            let shorter = (allowance / self.peak - self.lag).max(SHORTEST);
+            window = if allowance > 0.0 { shorter.max(0.5 * window) } else { shorter };
+            let cpu = self.ledger.sum().rate().cpu.max(self.present.rate().cpu);
+            let income = PLANNED * (share * cpu + FREE);
+            length = length.max(((least * self.peak - allowance) / income).min(SPAN));
+        }
+        self.planned = (window + self.lag) * self.peak;
+        let start = random * (length + window) - window;
+        Plan::Window {
+            length,
+            probability: window / (length + window),
+            begin: start.max(0.0),
+            end: (start + window).min(length),
+        }
+    }
+
+    /// The share of time that can be afforded, above 1 where that is more than all.
+    fn affordable(&self, share: f64) -> f64 {
+        let of = |windows: &Flow| {
+            let income = share * windows.cpu + FREE * windows.length;
+            income / (windows.spent + MORE_HITS * self.hit)
+        };
+        if self.windows.length == 0.0 {
+            return f64::INFINITY;
+        }
+        of(&self.windows).min(of(&self.last))
+    }
+
+    /// What may be spent now so that the last seconds stay within the budget.
+    fn allowance(&self, share: f64) -> f64 {
+        let Flow { length, cpu, spent } = self.ledger.sum();
+        share * cpu + FREE * length - spent
+    }
+}
+
+/// The length of a window that covers `counted` seconds of an epoch in the mean, being cut at its ends.
+fn window(counted: f64, length: f64) -> f64 {
+    counted * length / (length - counted)
+}

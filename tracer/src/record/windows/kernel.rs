@@ -1,0 +1,307 @@
+//! The kernel and the traced processes.
+
+use std::{
+    num::NonZeroU32,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use aya::maps::MapError;
+
+use super::{Glance, Reading, World};
+use crate::{
+    allocators::Execution,
+    probe::{
+        calibration::{Band, Calibration},
+        meter::Meter,
+        multi::{MultiProgram, Point},
+        own::{EXECUTABLE, file_offset, never_called},
+        settings::SharedSettings,
+    },
+    record::{attached::Scope, links::Link},
+    target::{CpuClocks, Stopwatch},
+};
+
+/// News for windows.
+#[derive(Debug)]
+pub enum Command {
+    /// More probes, which are in.
+    Add {
+        /// They.
+        links: Vec<Link>,
+        /// What the kernel does with the instruction of each probed function, by slot.
+        kinds: Vec<Execution>,
+    },
+    /// These are wanted no more.
+    Remove(Scope),
+    /// The recording is over.
+    Stop,
+}
+
+/// What windows are made with.
+pub struct Tools {
+    /// Begin of the recording.
+    pub start: Instant,
+    /// The allocation program; `None` where the kernel has no multi links.
+    pub program: Option<Arc<MultiProgram>>,
+    /// Opens and closes.
+    pub settings: SharedSettings,
+    /// What the program counts.
+    pub meter: Meter,
+    /// What a hit costs.
+    pub calibration: Calibration,
+    /// News.
+    pub commands: Receiver<Command>,
+    /// How many windows are over, for others to know.
+    pub over: Arc<AtomicU64>,
+    /// Whether probes have ever gone.
+    pub switching: Arc<AtomicBool>,
+}
+
+/// The kernel and the traced processes.
+pub struct Kernel {
+    tools: Tools,
+    links: Vec<Link>,
+    kinds: Vec<Execution>,
+    clocks: CpuClocks,
+    watch: Option<Stopwatch>,
+    /// What is closed waits for the kernel in threads of its own.
+    going: Vec<JoinHandle<()>>,
+    attached: bool,
+    stopped: bool,
+    /// CPU time, hits and time for samples before the recording began.
+    before: Glance,
+    glance: Glance,
+    reading: Reading,
+    /// Calls by what the kernel does with the instruction: emulated or not.
+    by_kind: [u64; 2],
+}
+
+/// How long breakpoints are waited for to go at most. Usually a tenth of a millisecond to twelve.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Between two looks at one of them.
+const LOOK: Duration = Duration::from_micros(100);
+/// Threads that may wait for the kernel at once.
+const MAX_GOING: usize = 16;
+
+impl Kernel {
+    /// With probes that are in.
+    pub fn new(tools: Tools, links: Vec<Link>, kinds: Vec<Execution>) -> Self {
+        let mut kernel = Self {
+            tools,
+            links,
+            kinds,
+            clocks: CpuClocks::default(),
+            watch: None,
+            going: Vec::new(),
+            attached: true,
+            stopped: false,
+            before: Glance::default(),
+            glance: Glance::default(),
+            reading: Reading::default(),
+            by_kind: [0; 2],
+        };
+        kernel.follow();
+        kernel.before = kernel.look();
+        kernel
+    }
+
+    /// Whether probes can come back.
+    pub fn can_return(&self) -> bool {
+        self.tools.program.is_some()
+    }
+
+    /// Hits and CPU time since the recording began.
+    pub fn sums(&self) -> Glance {
+        self.glance
+    }
+
+    /// What a hit costs that is not sampled, by the kinds of hits there were.
+    pub fn band(&self) -> Band {
+        let Calibration { emulated, stepped } = self.tools.calibration;
+        let [of_emulated, of_stepped] = self.by_kind.map(|calls| calls as f64);
+        if of_emulated + of_stepped == 0.0 {
+            let any_stepped = self.kinds.contains(&Execution::Stepped);
+            return if any_stepped { stepped } else { emulated };
+        }
+        let part = of_stepped / (of_emulated + of_stepped);
+        let mix = |of: fn(&Band) -> f64| (1.0 - part) * of(&emulated) + part * of(&stepped);
+        Band { low: mix(|band| band.low), mid: mix(|band| band.mid), high: mix(|band| band.high) }
+    }
+
+    /// Takes in processes that were forked, and lets go those that have ended.
+    fn follow(&mut self) {
+        if let Ok(followed) = self.tools.meter.followed() {
+            self.clocks.follow(&followed);
+        }
+    }
+
+    /// Sums since the programs were loaded; what cannot be read is as it was.
+    fn look(&mut self) -> Glance {
+        let cpu = self.clocks.now().as_secs_f64();
+        match self.tools.meter.traps() {
+            Ok(traps) => Glance { cpu, hits: traps.hits, sampling: traps.sampling_ns as f64 / 1e9 },
+            Err(_) => Glance { cpu, ..self.glance },
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Add { links, kinds } => {
+                self.kinds = kinds;
+                self.links.extend(links);
+                if !self.attached {
+                    self.close_all();
+                }
+            }
+            Command::Remove(scope) => {
+                let (gone, stay) = std::mem::take(&mut self.links).into_iter().partition(|link| link.scope == scope);
+                self.links = stay;
+                let gone: Vec<Link> = gone;
+                gone.into_iter().for_each(|link| self.close(link.probes));
+            }
+            Command::Stop => self.stopped = true,
+        }
+    }
+
+    /// Lets go in a thread: it takes tens of milliseconds until the kernel has seen the last hit end. Where there is no
+    /// thread to be had, here.
+    fn close<T: Send + 'static>(&mut self, probes: T) {
+        self.going.retain(|going| !going.is_finished());
+        if self.going.len() < MAX_GOING {
+            let closing = thread::Builder::new().name("detach".to_owned()).spawn(move || drop(probes));
+            self.going.extend(closing);
+        }
+    }
+
+    fn close_all(&mut self) {
+        for index in 0..self.links.len() {
+            if let Some(probes) = self.links.get_mut(index).and_then(|link| link.probes.take()) {
+                self.close(probes);
+            }
+        }
+    }
+
+    fn count_by_kind(&mut self) -> Result<Reading, MapError> {
+        let (mut reading, mut by_kind) = (Reading::default(), [0; 2]);
+        for (slot, kind) in (0..).zip(&self.kinds) {
+            let calls = self.tools.meter.calls(slot)?;
+            reading.calls += calls.calls;
+            reading.bytes = reading.bytes.wrapping_add(calls.bytes);
+            by_kind[usize::from(*kind == Execution::Stepped)] += calls.calls;
+        }
+        reading.hits = reading.calls + self.tools.meter.others()?;
+        self.by_kind = by_kind;
+        Ok(reading)
+    }
+}
+
+impl World for Kernel {
+    fn now(&self) -> f64 {
+        self.tools.start.elapsed().as_secs_f64()
+    }
+
+    fn wait(&mut self, until: f64) -> bool {
+        while !self.stopped {
+            let left = Duration::from_secs_f64((until - self.now()).clamp(0.0, 1e6));
+            match self.tools.commands.recv_timeout(left) {
+                Ok(command) => self.obey(command),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => self.stopped = true,
+            }
+        }
+        false
+    }
+
+    fn random(&mut self) -> f64 {
+        let mut bytes = [0; 8];
+        // Never refused for so few bytes (getrandom(2)).
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        (u64::from_ne_bytes(bytes) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Putting a uprobe in or out takes a lock (`dup_mmap_sem`, kernel/events/uprobes.c) whose writers wait for a grace
+    /// period, unless another one had it just before (kernel/rcu/sync.c). A probe on nothing, in tracer itself, waits in
+    /// place of those in the target: these come and go in a quarter of a millisecond then, instead of eight.
+    fn prepare(&mut self) {
+        let Some(program) = self.tools.program.clone() else { return };
+        let Ok(file_offset) = file_offset(never_called as extern "C" fn() as usize) else { return };
+        let own = NonZeroU32::new(std::process::id()).map(NonZeroU32::get);
+        if let Ok(link) = program.attach(Path::new(EXECUTABLE), &[Point { file_offset, cookie: 0 }], own) {
+            self.close(link);
+        }
+    }
+
+    fn attach(&mut self) {
+        if let Some(program) = self.tools.program.clone() {
+            self.links.iter_mut().for_each(|link| link.attach(&program));
+            self.attached = true;
+        }
+    }
+
+    fn detach(&mut self) -> f64 {
+        self.tools.switching.store(true, Ordering::Relaxed);
+        self.attached = false;
+        self.close_all();
+        let begin = Instant::now();
+        loop {
+            self.going.retain(|going| !going.is_finished());
+            let are_in = self.links.iter().any(|link| link.is_in() == Some(true));
+            let unseen = self.links.iter().any(|link| link.is_in().is_none());
+            // Where none can be looked at, they are gone when the kernel says so.
+            if self.going.is_empty() || !are_in && !unseen || begin.elapsed() > PATIENCE {
+                return self.now();
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn count(&mut self, on: bool) {
+        // It cannot fail for a map that is there.
+        let _ = self.tools.settings.change(|settings| settings.enabled = u32::from(on));
+    }
+
+    fn glance(&mut self) -> Glance {
+        let now = self.look();
+        self.glance = Glance {
+            cpu: now.cpu - self.before.cpu,
+            hits: now.hits.saturating_sub(self.before.hits),
+            sampling: now.sampling - self.before.sampling,
+        };
+        self.glance
+    }
+
+    fn read(&mut self) -> Reading {
+        self.follow();
+        if let Ok(reading) = self.count_by_kind() {
+            self.reading = reading;
+        }
+        self.tools.over.fetch_add(1, Ordering::Relaxed);
+        self.reading
+    }
+
+    fn hit(&self) -> f64 {
+        self.band().high / 1e9
+    }
+
+    fn settle(&mut self) {
+        for going in self.going.drain(..) {
+            // It only drops.
+            let _ = going.join();
+        }
+    }
+
+    fn start_watch(&mut self) {
+        self.watch = Some(self.clocks.stopwatch());
+    }
+
+    fn watched(&mut self) -> f64 {
+        self.watch.take().map_or(0.0, |watch| watch.passed(&mut self.clocks).as_secs_f64())
+    }
+}
