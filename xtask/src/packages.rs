@@ -1,4 +1,5 @@
-//! Debian packages: which are needed (the one list, `.ci/packages`), which are missing, and how to install them.
+//! Debian packages: which are needed (`.ci/packages`; for benchmarks `xtask/bench-packages`), which are missing, and how to
+//! install them.
 
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::{exec, workspace};
 
 const LIST: &str = include_str!("../../.ci/packages");
+const BENCH: &str = include_str!("../bench-packages");
 /// Tries for each apt-get call: a mirror may fail for a moment.
 const TRIES: u32 = 3;
 
@@ -40,6 +42,11 @@ impl Group {
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .collect()
     }
+}
+
+/// What benchmarks compare tracer with, and on which programs. No test needs them.
+pub fn for_benchmarks() -> Vec<&'static str> {
+    BENCH.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 /// Installs those of `packages` that are missing, by apt-get.
@@ -101,7 +108,7 @@ mod tests {
 
     #[test]
     fn packages_are_plain_names() {
-        for package in Group::ALL.iter().flat_map(|group| group.packages()) {
+        for package in Group::ALL.iter().flat_map(|group| group.packages()).chain(for_benchmarks()) {
             assert!(package.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)), "{package:?}");
         }
     }

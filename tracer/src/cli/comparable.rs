@@ -3,7 +3,8 @@
 use anyhow::bail;
 
 use crate::{
-    output::svg::heading,
+    estimate::epochs::Epochs,
+    output::{shown, svg::heading},
     profile::name::printable,
     recording::{Recording, about::Source},
 };
@@ -40,6 +41,14 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
         let calls = counters.iter().flat_map(|counter| &counter.classes).any(|class| class.calls > 0);
         if recording.samples.is_empty() && (calls || counters.is_empty()) {
             bail!("{name} has no samples: there is nothing to compare; record longer, or with a smaller --interval");
+        }
+    }
+    for (recording, name) in recordings.into_iter().zip(names) {
+        if let Some(because) = Epochs::new(&recording.about).and_then(|epochs| epochs.unbounded) {
+            bail!(
+                "{name} has lower bounds only, which cannot be compared: {}; record both with a larger --max-overhead",
+                shown::reason(because)
+            );
         }
     }
     let mut notes = Vec::new();
@@ -92,7 +101,10 @@ fn largest_interval(recording: &Recording) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{recording::about::Counter, synthetic::program};
+    use crate::{
+        recording::about::{Counter, Epoch, Window},
+        synthetic::program,
+    };
 
     fn checked(change: impl FnOnce(&mut Recording)) -> Result<String, String> {
         let before = program::recording();
@@ -113,6 +125,26 @@ mod tests {
         assert!(error.starts_with("b.pb.gz has no samples"), "{error}");
         let error = checked(|after| after.about.duration_ns = 0).unwrap_err();
         assert!(error.starts_with("b.pb.gz has no length"), "{error}");
+    }
+
+    #[test]
+    fn lower_bounds_cannot_be_compared() {
+        let error = checked(|after| {
+            let window = Window { length_ns: 1_000_000, cpu_ns: 1_000_000, hits: 100, calls: 100, ..Window::default() };
+            let epoch = Epoch {
+                length_ns: 1_000_000_000,
+                probability: 0.001,
+                cpu_ns: 1_000_000_000,
+                window,
+                ..Epoch::default()
+            };
+            after.about.epochs = vec![epoch; 10];
+        });
+        let error = error.unwrap_err();
+        assert!(
+            error.starts_with("b.pb.gz has lower bounds only, which cannot be compared: what a trap costs"),
+            "{error}"
+        );
     }
 
     #[test]

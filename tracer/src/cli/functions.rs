@@ -10,13 +10,12 @@ use crate::{
 /// See the module.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Functions {
-    /// What to count: what programs ask of their allocator, what Python asks of its own, or memory asked of the kernel by
-    /// `mmap`
+    /// Which layer to count; several would count the same memory more than once
     #[arg(long, value_name = "LAYER", default_value = "heap")]
     layer: LayerName,
     /// Count the calls of this function too, which is not found by itself. Its first argument is the size; `:1` when
-    /// argument 1 is (they count from 0), `:0*1` a product, `:realloc`, or `:go` for Go's registers. May be given more than
-    /// once
+    /// argument 1 is (they count from 0), `:0*1` a product, `:realloc`, or `:go` for Go's registers; with --live,
+    /// `:free` releases. May be given more than once
     #[arg(long, value_name = "NAME[:SIZE]", value_parser = NamedFunction::symbol)]
     symbol: Vec<NamedFunction>,
     /// The same for a function without a name: the file that it is in, and its address there as `objdump -d` shows it

@@ -14,6 +14,7 @@ pub mod record;
 mod recorded;
 mod regions;
 pub mod render;
+pub mod report;
 mod scope;
 mod show;
 mod stages;
@@ -49,6 +50,8 @@ enum Verb {
     Cpu(cpu::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
+    /// Show a recording on the terminal: rates over time, sizes, regions, sites
+    Report(report::Args),
     /// Say what changed from one recording to another, and whether chance would do as well
     Diff(diff::Args),
     /// Say what works here and with a process, and what a recording would lack
@@ -86,6 +89,7 @@ impl Cli {
             Verb::Record(args) => record::run(args.resolve()?),
             Verb::Cpu(args) => record::run(args.resolve()?),
             Verb::Render(args) => render::run(args.resolve()?),
+            Verb::Report(args) => report::run(&args.resolve()?),
             Verb::Diff(args) => diff::run(args.resolve()?),
             Verb::Doctor(args) => doctor::run(&args),
         }

@@ -18,7 +18,7 @@
 //! * most of its blocks are released while the recording lasts, so that those that stay are exceptions;
 //! * those that stay, stay: old blocks are released so rarely that 70 % of them would outlive another half of the recording.
 //!   Lifetimes with a long tail fail this: of those that are old already, many are still being released. "Old" is a
-//!   quarter, a half or three quarters of the recording, whichever says most;
+//!   quarter, a half or three quarters of the recording, whichever says most and is not contradicted by the older ones;
 //! * it has not slowed down at the end, as a cache does that fills up;
 //! * its growth is so significant that the chance of *any* steady site to be called growing is at most 1 %.
 //!
@@ -191,10 +191,7 @@ impl Growth {
             bytes_per_minute: Change { value: value / minutes, low: change.low / minutes, high: change.high / minutes },
             blocks: count,
             significance: if variance > 0.0 { (value - unit).max(0.0) / variance.sqrt() } else { 0.0 },
-            stay: outlived
-                .map(|(time, ended)| (-of_sum(ended, unit).high * (end / 2) as f64 / time).exp())
-                .into_iter()
-                .fold(0.0, f64::max),
+            stay: stay(outlived, end / 2, unit),
             slowing: late < GOES_ON * mean * LATE as f64,
             share: change.high.max(0.0) / f64::max(allocated, in_use).max(f64::MIN_POSITIVE),
             duration_ns,
@@ -223,6 +220,23 @@ impl Growth {
             Verdict::Growing
         }
     }
+}
+
+/// The share of old blocks that live on for a time, at least. `outlived`: for ages from young to old, for how long (times
+/// bytes) blocks older than this were watched, and how much of them was released.
+///
+/// That blocks of some age stay says nothing if it is sure that older ones do not.
+fn stay(outlived: [(f64, Estimate); 3], time: u64, unit: f64) -> f64 {
+    let mut stay = 0.0;
+    for (watched, ended) in outlived.into_iter().rev() {
+        let interval = of_sum(ended, unit);
+        let share = |released: f64| if watched > 0.0 { (-released * time as f64 / watched).exp() } else { 0.0 };
+        if watched > 0.0 && share(interval.low) < STAY {
+            break;
+        }
+        stay = f64::max(stay, share(interval.high));
+    }
+    stay
 }
 
 /// The z that a normal number is above with this probability, or slightly less; below 0.16.

@@ -1,7 +1,7 @@
 //! 95 % intervals.
 
 use super::measure::Estimate;
-use super::quantile::{Tail, chi_squared};
+use super::quantile::{NORMAL, Tail, chi_squared};
 
 /// A two-sided 95 % interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,6 +13,11 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// The standard error that a normal distribution would have with this interval.
+    pub fn standard_error(self) -> f64 {
+        (self.high - self.low) / (2.0 * NORMAL)
+    }
+
     /// Both ends divided by a positive number: a rate from an amount, for example.
     pub fn per(self, divisor: f64) -> Self {
         Self { low: self.low / divisor, high: self.high / divisor }

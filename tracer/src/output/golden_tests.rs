@@ -110,6 +110,52 @@ fn golden_files_by_thread() {
     assert_eq!(split, whole);
 }
 
+#[test]
+fn golden_files_of_a_report() {
+    let recording = program::recording();
+    let mut rules = crate::profile::Rules::default();
+    rules.add_option("net=^game::net::").unwrap();
+    let profile = Profile::with_options(&recording, &Options { rules, ..Options::default() });
+    let timeline = crate::profile::timeline::Timeline::new(&recording, profile.regions.as_ref());
+    let report = report::Report { recording: &recording, profile: &profile, timeline: &timeline };
+    let mut out = Vec::new();
+    report.write_text(&mut out).unwrap();
+    compare("report.txt", &out);
+    let mut out = Vec::new();
+    report.write_json(&mut out).unwrap();
+    compare("report.json", &out);
+}
+
+/// Every field is in docs/json.md.
+#[test]
+fn documents_are_documented() {
+    const DOCUMENTATION: &str = include_str!("../../../docs/json.md");
+    fn fields(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    found.insert(key.clone());
+                    // Documented by its type.
+                    if key != "about" {
+                        fields(value, found);
+                    }
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = std::collections::BTreeSet::new();
+    for name in ["program.json", "live.json", "bounds.json", "windows.json", "report.json", "difference.json"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        fields(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(), &mut found);
+    }
+    assert!(found.len() > 30, "{found:?}");
+    for field in found.iter().filter(|field| !["value", "low", "high", "calls"].contains(&field.as_str())) {
+        assert!(DOCUMENTATION.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
 /// The small program, and the same without its parser and with busier players.
 #[test]
 fn golden_files_of_a_difference() {

@@ -1,16 +1,4 @@
-//! Time beside memory, on a terminal and as JSON.
-//!
-//! ```text
-//! format     "tracer-join"
-//! version    1; fields may be added, none is taken away or changes its meaning without a new version
-//! cpu, allocations  what each recording is (see `recording::about`)
-//! total      everything, as a row without name
-//! functions  {function, ...row}: the nearest ones outside kernel, allocator and standard library; most CPU time first
-//! regions    {region, ...row}; null without rules
-//! ```
-//!
-//! A row has `cpu`, `cpu_in_allocator` (a part of `cpu`) and `allocated`, each with `samples`, `share` as {value, low, high}: the
-//! estimate and its 95 % interval, and `nanoseconds` or `bytes`.
+//! Time beside memory, on a terminal and as JSON; docs/json.md says what is in that.
 
 use std::io::{self, Write};
 

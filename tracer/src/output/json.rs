@@ -1,58 +1,4 @@
-//! JSON for scripts.
-//!
-//! ```text
-//! format     "tracer-profile"
-//! version    1; fields may be added, none is taken away or changes its meaning without a new version
-//! source     what was sampled: "allocations", "cpu", "page-faults", "mmap" or "brk"
-//! about      the recording without its samples: process, times, exact counters, losses, stacks (see `recording::about`)
-//! samples    number of samples; interval_min, interval_max: bytes between them (0: every call is sampled)
-//! totals     "exact": every call was counted; "estimated": calls were counted in windows, or not at all; "at-least": calls
-//!            were counted in windows in which the program was slowed so much that sums are lower bounds. Shares hold.
-//! at_least_because  "slowed", "cost-unknown" or "unseen"; null unless totals are "at-least"
-//! exact      {calls, bytes} counted on every call, or null where not every call was counted; of CPU time {ticks,
-//!            nanoseconds}: the kernel's account of it
-//! unattributed  {calls, bytes}, or {ticks, nanoseconds}, that were counted but no sample speaks for
-//! view       the blocks that total, regions, sites, functions, parts and tree are about: "allocated"; where releases were
-//!            followed also "in-use" at the end, in use at the "peak", "temporary"
-//! total      everything in the view, as a measure
-//! regions    the parts that rules divide it into, most bytes first, then "other", which no rule matches; null without
-//!            rules: {region, ...measure, bytes_per_second, objects_per_second, mean_size}; the first two as
-//!            {value, low, high}, null in views of a moment (in-use, peak); mean_size in bytes, null where there is no object
-//! sites      allocation sites, most bytes first: {function, ...measure}
-//! functions  functions with all that was allocated below them, most bytes first: {function, ...measure}
-//! live       what became of the blocks, where releases were followed, else null: see below
-//! split      "process" or "thread" where these are told apart, else absent
-//! parts      processes or threads, most bytes first: {part, ...measure}; absent without split
-//! names      names of the tree's frames
-//! tree       nodes in pre-order: {parent, name, inlined, kind, ...measure}; parent indexes tree, name indexes names;
-//!            both are null for the root; kind is "function", "truncated" or "unattributed", with split also "part"
-//! ```
-//!
-//! Where releases were followed, `live` has
-//!
-//! ```text
-//! in_use     blocks in use at the end, as an amount: {samples, bytes, objects}
-//! peak       {time_ns, ...amount}: what was in use at this moment, when most was. Other samples chose the moment
-//! temporary  {within_ns, share_of_bytes, share_of_objects, ...amount, undecided}: blocks that their thread released within
-//!            this time; the shares are {value, low, high} of all that was allocated; undecided, as an amount: blocks that were younger at the end
-//! resident   {begin, end, explained: {value, low, high}}: bytes, and the share of those at the end that blocks in use are
-//! not_followed  {calls, bytes} counted on every call, of functions or sizes of which no sample was followed: not in `live`
-//! lifetimes  sites, most bytes in use first: {function, in_use, samples, released, oldest_ns, median, p90, survival};
-//!            in_use is an amount; samples and those of them that were released; median and p90 are the ages in
-//!            nanoseconds by which 50 % and 90 % of the blocks are released, {value, low, high}: value is null where fewer are
-//!            while the recording lasts, high where too few were to say; survival are the shares of the blocks that
-//!            live longer than an age, {age_ns, value, low, high}
-//! suspects   sites that grow, then those that may, then those that are steady: {function, verdict, reason, evidence, blocks,
-//!            bytes_per_minute: {value, low, high}, significance, stay, oldest_ns}; verdict is "growing", "unknown" or
-//!            "steady"; reason is null but for unknown ones; `estimate::growth` says what the numbers mean
-//! snapshots  {every_ns, times_ns, total, sites}: bytes in use at each time as {value, low, high}; sites are {function, bytes}
-//! ```
-//!
-//! A measure is `samples`, `share` (of all bytes) with its 95 % interval `share_low` and `share_high`, and `bytes` and
-//! `objects` as `{value, low, high}`: the estimate and its 95 % interval. Of CPU time there is
-//! `nanoseconds` in place of both; each sample is a tick, and intervals are nanoseconds. Exact values have equal ends. Where totals are
-//! "at-least", `low` is what can be said, `high` is null, and `value` is the share of the lower bound of everything. Nodes of less than 0.01 % of the bytes are left out; their callers
-//! are there.
+//! JSON for scripts; docs/json.md says what is in it.
 
 mod live;
 
@@ -61,8 +7,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::quantity::significant;
 use crate::estimate::epochs::Unbounded;
-use crate::estimate::{Exact, Interval, Measure, Totals};
+use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::profile::name::NameKind;
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
@@ -84,17 +31,8 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
-        totals: match profile.allocated.totals() {
-            Totals::Exact(_) => "exact",
-            Totals::Estimated { .. } => "estimated",
-            Totals::AtLeast { .. } => "at-least",
-        },
-        at_least_because: match profile.allocated.totals() {
-            Totals::AtLeast { because: Unbounded::Slowed(_), .. } => Some("slowed"),
-            Totals::AtLeast { because: Unbounded::CostUnknown, .. } => Some("cost-unknown"),
-            Totals::AtLeast { because: Unbounded::Unseen, .. } => Some("unseen"),
-            _ => None,
-        },
+        totals: kind_of_totals(&profile.allocated),
+        at_least_because: at_least_because(&profile.allocated),
         exact: profile.allocated.exact().map(|exact| Counted::new(profile.source, exact)),
         unattributed: Counted::new(profile.source, unattributed),
         view: profile.view.name(),
@@ -112,6 +50,24 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
     serde_json::to_writer(&mut out, &document)?;
     writeln!(out)?;
     out.flush()
+}
+
+/// What can be said of sums.
+pub(super) fn kind_of_totals(calibration: &Calibration) -> &'static str {
+    match calibration.totals() {
+        Totals::Exact(_) => "exact",
+        Totals::Estimated { .. } => "estimated",
+        Totals::AtLeast { .. } => "at-least",
+    }
+}
+
+fn at_least_because(calibration: &Calibration) -> Option<&'static str> {
+    let Totals::AtLeast { because, .. } = calibration.totals() else { return None };
+    Some(match because {
+        Unbounded::Slowed(_) => "slowed",
+        Unbounded::CostUnknown => "cost-unknown",
+        Unbounded::Unseen => "unseen",
+    })
 }
 
 /// Nodes in the document: the index in it of each node, where it has one.
@@ -158,13 +114,13 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Counted {
+pub(super) enum Counted {
     Calls { calls: u64, bytes: u64 },
     Ticks { ticks: u64, nanoseconds: u64 },
 }
 
 impl Counted {
-    fn new(source: Source, Exact { calls, bytes }: Exact) -> Self {
+    pub(super) fn new(source: Source, Exact { calls, bytes }: Exact) -> Self {
         match source {
             Source::Cpu => Self::Ticks { ticks: calls, nanoseconds: bytes },
             _ => Self::Calls { calls, bytes },
@@ -174,7 +130,7 @@ impl Counted {
 
 /// A measure.
 #[derive(Serialize)]
-struct Shown {
+pub(super) struct Shown {
     samples: u64,
     share: f64,
     share_low: f64,
@@ -245,7 +201,7 @@ impl Shown {
         Self { amount, ..Self::new(profile, measure) }
     }
 
-    fn everything(profile: &Profile) -> Self {
+    pub(super) fn everything(profile: &Profile) -> Self {
         let measure = profile.total();
         let share = if measure.bytes.value > 0.0 { 1.0 } else { 0.0 };
         let (bytes, objects) = match profile.totals() {
@@ -264,7 +220,7 @@ impl Shown {
 
 /// A region and its rates.
 #[derive(Serialize)]
-struct RegionLine<'a> {
+pub(super) struct RegionLine<'a> {
     region: &'a str,
     #[serde(flatten)]
     measure: Shown,
@@ -281,16 +237,22 @@ enum Rates {
 }
 
 #[derive(Serialize)]
-struct Rate {
+pub(super) struct Rate {
     value: f64,
     low: f64,
-    high: f64,
+    high: Option<f64>,
 }
 
-fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
+impl Rate {
+    pub(super) fn new(value: f64, Interval { low, high }: Interval, bounded: bool) -> Self {
+        Self { value: significant(value), low: significant(low), high: bounded.then_some(significant(high)) }
+    }
+}
+
+pub(super) fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regions) -> Vec<RegionLine<'a>> {
+    let bounded = !matches!(profile.totals(), Totals::AtLeast { .. });
     let rate = |value: f64, interval: Interval| {
-        let Interval { low, high } = interval.per(recording.seconds());
-        Rate { value: value / recording.seconds(), low, high }
+        Rate::new(value / recording.seconds(), interval.per(recording.seconds()), bounded)
     };
     let has_rate = profile.view.has_rate();
     let line = |row: &RegionRow| {
@@ -306,15 +268,15 @@ fn region_lines<'a>(recording: &Recording, profile: &Profile, regions: &'a Regio
                     objects_per_second: has_rate.then(|| rate(objects, profile.objects_interval(total))),
                 },
             },
-            mean_size: (objects > 0.0 && profile.source != Source::Cpu).then(|| bytes / objects),
+            mean_size: (objects > 0.0 && profile.source != Source::Cpu).then(|| significant(bytes / objects)),
         }
     };
     regions.rows.iter().map(line).collect()
 }
 
-struct Rows<'a> {
-    profile: &'a Profile,
-    rows: &'a [Row],
+pub(super) struct Rows<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) rows: &'a [Row],
 }
 
 impl Serialize for Rows<'_> {

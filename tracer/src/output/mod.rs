@@ -9,6 +9,7 @@ pub mod join;
 pub mod json;
 pub mod quantity;
 mod regions;
+pub mod report;
 pub mod shown;
 pub mod staged;
 pub mod svg;

@@ -65,6 +65,11 @@ pub fn objects_within(value: f64, interval: Interval) -> String {
     within(OBJECTS, value, interval)
 }
 
+/// A number to nine digits, for documents: more say nothing, and differ from one machine's mathematics to another's.
+pub fn significant(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
+}
+
 /// A whole number: `1,234,567`.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
@@ -204,6 +209,12 @@ mod tests {
             ["0.00 %", "<0.01 %", "1.23 %", "50.0 %", "99.9 %", "100 %"]
         );
         assert_eq!([duration(9_960_000_000), duration(125_000_000_000)], ["10.0 s", "2 min 5 s"]);
+    }
+
+    #[test]
+    fn digits_beyond_the_ninth_are_dropped() {
+        let numbers = [2.0 / 3.0, -1.0 / 3e100, 0.0, 5e-324, 1e300, f64::INFINITY].map(significant);
+        assert_eq!(numbers, [0.666666667, -3.33333333e-101, 0.0, 5e-324, 1e300, f64::INFINITY]);
     }
 
     #[test]

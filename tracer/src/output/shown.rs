@@ -19,7 +19,13 @@ pub struct Shown {
 impl Shown {
     /// Of a group.
     pub fn new(profile: &Profile, group: &Measure) -> Self {
-        let (of_bytes, of_objects) = (profile.bytes_interval(group), profile.objects_interval(group));
+        Self::per(profile, group, 1.0)
+    }
+
+    /// Of a group; bytes and objects divided, by seconds for example.
+    pub fn per(profile: &Profile, group: &Measure, divisor: f64) -> Self {
+        let of_bytes = profile.bytes_interval(group).per(divisor);
+        let of_objects = profile.objects_interval(group).per(divisor);
         let share = match profile.calibration.in_windows() {
             true => percent_within(profile.share(group), profile.share_interval(group)),
             false => percent(profile.share(group)),
@@ -29,8 +35,8 @@ impl Shown {
         }
         Self {
             share,
-            bytes: profile.source.amount_within(group.bytes.value, of_bytes),
-            objects: objects_within(group.objects.value, of_objects),
+            bytes: profile.source.amount_within(group.bytes.value / divisor, of_bytes),
+            objects: objects_within(group.objects.value / divisor, of_objects),
         }
     }
 }

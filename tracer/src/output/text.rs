@@ -59,7 +59,7 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     next(recording, files, out)
 }
 
-fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let about = &recording.about;
     let ended = match about.ended {
         Ended::Duration => "",
@@ -74,7 +74,7 @@ fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "recorded  {}{ended}", duration(about.duration_ns))
 }
 
-fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let (allocated, source) = (&profile.allocated, profile.source);
     let (verb, events) = (source.verb(), source.events());
     let amount = shown::totals(allocated, source);
@@ -208,7 +208,7 @@ fn cost(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
     let width = if profile.calibration.in_windows() { 22 } else { 8 };

@@ -27,7 +27,7 @@ pub struct LiveHeap {
     pub suspects: Suspects,
     /// What was in use from time to time.
     pub snapshots: Snapshots,
-    /// Calls that were counted, but of whose function or size no sample was followed: in no view.
+    /// Calls that were counted, but of whose function or size no sample was followed: in no view but `allocated`.
     pub not_followed: Exact,
 }
 
@@ -106,6 +106,8 @@ pub struct Source<'a> {
     pub recording: &'a Recording,
     /// Their weights.
     pub calibration: &'a Calibration,
+    /// What was counted of functions of which none was: [`crate::estimate::followed::not_followed`].
+    pub not_followed: Exact,
     /// The site of each stack.
     pub sites: &'a [Option<NameIndex>],
     /// How many names there are.
@@ -142,8 +144,10 @@ impl LiveHeap {
     /// Looks at the blocks of a recording. Returns the weights of the samples of the view too, unless these are all.
     pub fn new(source: &Source<'_>, view: View, options: &Options) -> (Self, Option<Calibration>) {
         let end_ns = source.recording.about.duration_ns;
+        let mut not_followed = source.not_followed;
+        not_followed += source.calibration.unattributed();
         let in_use = source.select(|sample| sample.block.is_some_and(|block| block.released_ns.is_none()));
-        let (time_ns, peak) = peak::find(source);
+        let (time_ns, peak) = peak::find(source, &in_use);
         let within_ns = options.temporary_ns.unwrap_or(TEMPORARY_NS);
         let temporary = source.select(|sample| is_temporary(sample, within_ns));
         let undecided = source.select(|sample| {
@@ -159,7 +163,7 @@ impl LiveHeap {
             snapshots: Snapshots::new(source, &sites, options.snapshot_every_ns),
             sites,
             suspects,
-            not_followed: source.calibration.unattributed(),
+            not_followed,
         };
         let calibration = match view {
             View::Allocated => None,

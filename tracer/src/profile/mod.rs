@@ -16,13 +16,14 @@ pub mod snapshots;
 pub mod split;
 pub mod suspects;
 pub mod tables;
+pub mod timeline;
 pub mod tree;
 pub mod view;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::estimate::followed::followed;
+use crate::estimate::followed::{followed, not_followed};
 use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::recording::{Recording, about::Source};
 pub use live::LiveHeap;
@@ -127,8 +128,13 @@ impl Profile {
                 Cow::Borrowed(_) => allocated.clone(),
                 Cow::Owned(followed) => Arc::new(Calibration::new(followed)),
             };
-            let source =
-                live::Source { recording: &followed, calibration: &weights, sites: &site_of, names: names.len() };
+            let source = live::Source {
+                recording: &followed,
+                calibration: &weights,
+                not_followed: not_followed(recording, &followed),
+                sites: &site_of,
+                names: names.len(),
+            };
             let (heap, selected) = LiveHeap::new(&source, view, options);
             live = Some(heap);
             calibration = selected.map_or(calibration, Arc::new);

@@ -115,6 +115,23 @@ fn by_address_without_any_symbol() {
     assert_stacks(&recording, |size| kind(size).expect("a kind"));
 }
 
+#[test]
+fn what_is_given_back_is_not_in_use() {
+    let Some(_guard) = alone() else { return };
+    let mut program = Program::start(Command::new(PROGRAM.compile()).args(["100", "release"]));
+    let named = ["--symbol", "pool_alloc", "--symbol", "pool_realloc:realloc", "--symbol", "pool_free:free"];
+    let tracer = Tracer::start(program.pid(), &[&["--live", "--interval", "1"], &named[..]].concat());
+    let truth = program.work();
+    let (recording, _) = tracer.interrupt();
+    assert_eq!(recording.about.losses.samples(), 0);
+    for count in &truth.counts {
+        let samples = recording.samples.iter().filter(|sample| sample.size == count.size);
+        let in_use = samples.clone().filter(|sample| sample.block.is_some_and(|block| block.released_ns.is_none()));
+        let expected = if count.kind == "pool_realloc" { count.calls } else { 0 };
+        assert_eq!((samples.count() as u64, in_use.count() as u64), (count.calls, expected), "{count:?}");
+    }
+}
+
 /// A program that tracer starts runs the one with the function later: until then it is not missed.
 #[test]
 fn behind_another_program() {

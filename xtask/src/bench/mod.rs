@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what a hit, a walk and a picture cost, as ratios, into docs/benchmarks.md.
+//! `cargo xtask bench`: what a hit, a walk and a picture cost, and what tools do to programs, as ratios, into
+//! docs/benchmarks.md.
 //!
 //! Numbers of a debug build say nothing, and the other tasks need no tracer library: so this task runs xtask again, in
 //! release and with the feature `bench`, and that one measures.
@@ -9,8 +10,11 @@ mod suite;
 /// Measures, and writes what it finds to docs/benchmarks.md.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only these: hit, live, render, unwind.
+    /// Only these: "game server", hit, live, loop, programs, redis, render, unwind.
     names: Vec<String>,
+    /// Only try whether they run: little is measured, and docs/benchmarks.md stays as it is.
+    #[arg(long)]
+    quick: bool,
 }
 
 /// Runs the benchmarks.
@@ -19,7 +23,7 @@ pub struct Options {
 /// When one fails; a goal that was missed is no error.
 #[cfg(feature = "bench")]
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    suite::run(&options.names)
+    suite::run(&options.names, options.quick)
 }
 
 /// Runs the benchmarks, in a release build.
@@ -31,5 +35,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     use crate::{exec, workspace};
 
     let arguments = ["run", "--locked", "--release", "--package", "xtask", "--features", "bench", "--", "bench"];
-    exec::exec(workspace::cargo()?.args(arguments).args(&options.names))
+    let quick = options.quick.then_some("--quick");
+    exec::exec(workspace::cargo()?.args(arguments).args(quick).args(&options.names))
 }

@@ -107,6 +107,8 @@ fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<Exit
     };
     command.args(["--pid", &pid.to_string(), "--duration"]);
     command.arg(humantime::format_duration(options.duration).to_string().replace(' ', ""));
+    // What is rare is to be seen too: the turnover of games lasts a few seconds. Nobody plays on this server.
+    command.args(["--max-overhead", "none"]);
     command.arg("-o").arg(&options.out).arg("--force");
     command.arg("--regions").arg(workspace::root()?.join("target-server/regions.toml"));
 

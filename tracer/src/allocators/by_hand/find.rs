@@ -102,7 +102,7 @@ pub enum Reason {
     #[error("this symbol is a resolver that chooses among functions (`i` in `nm`); name the chosen one")]
     Resolver,
     /// Nothing is done with blocks that are given back.
-    #[error("it releases memory, which is followed with --live only; leave it out")]
+    #[error("it releases memory, which is followed with --live only; add that, or leave this out")]
     Releases,
     /// See there.
     #[error("{0}")]

@@ -151,7 +151,7 @@ fn what_is_missed_has_a_reason_and_a_next_step() {
     assert!(missed.contains("--offset program+0x4011d6"), "{missed}");
     let missed = reason(&[&stripped], "pool_take");
     assert!(missed.reason.may_come() && missed.to_string().contains("--offset program+0x"), "{missed}");
-    assert!(reason(&[&whole], "helper:free").to_string().contains("leave it out"));
+    assert!(reason(&[&whole], "helper:free").to_string().contains("add that, or leave this out"));
     let library = build("library.c", "void f(void) {}", &["-shared"]);
     let modules = [&whole, &library, &library];
     let missed = reason(&modules, "other+0x10");

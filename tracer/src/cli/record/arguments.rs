@@ -166,7 +166,7 @@ impl Args {
         };
         let functions = functions.wanted()?;
         let show = show.resolve()?;
-        if let Some(view) = show.view.filter(|view| *view != View::Allocated) {
+        if let Some(view) = show.view.filter(|view| *view != View::Allocated && !live) {
             bail!("the view {view} is of blocks whose release is followed: add --live, or leave --view out");
         }
         Ok(Settings { scope, functions, request, outputs, show, beside: None, force, quiet, verbose })

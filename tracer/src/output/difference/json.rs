@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Compared, Per};
 use crate::estimate::compare::Rate;
+use crate::output::quantity::significant;
 use crate::profile::difference::{Chance, Change, Row, Verdict};
 use crate::recording::About;
 
@@ -95,6 +96,13 @@ struct Bounded {
     high: f64,
 }
 
+impl Bounded {
+    fn new(value: f64, low: f64, high: f64) -> Self {
+        let [value, low, high] = [value, low, high].map(significant);
+        Self { value, low, high }
+    }
+}
+
 impl From<&Row> for Shown {
     fn from(row: &Row) -> Self {
         Self::new(&row.change)
@@ -105,21 +113,21 @@ impl Shown {
     fn new(change: &Change) -> Self {
         let rate = |rate: Rate| {
             let margin = rate.margin();
-            Bounded { value: rate.value, low: (rate.value - margin).max(0.0), high: rate.value + margin }
+            Bounded::new(rate.value, (rate.value - margin).max(0.0), rate.value + margin)
         };
         let difference = change.difference;
         Self {
             before: rate(change.before),
             after: rate(change.after),
-            difference: Bounded {
-                value: difference.value,
-                low: difference.value - difference.margin,
-                high: difference.value + difference.margin,
-            },
-            relative: Some(change.relative()).filter(|relative| relative.is_finite()),
+            difference: Bounded::new(
+                difference.value,
+                difference.value - difference.margin,
+                difference.value + difference.margin,
+            ),
+            relative: Some(significant(change.relative())).filter(|relative| relative.is_finite()),
             samples: change.samples,
-            p: difference.p,
-            p_corrected: change.corrected,
+            p: significant(difference.p),
+            p_corrected: change.corrected.map(significant),
             verdict: match change.verdict() {
                 Verdict::Increase => "increase",
                 Verdict::Decrease => "decrease",

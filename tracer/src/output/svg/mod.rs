@@ -17,7 +17,7 @@ use std::io::{self, BufWriter, Write};
 use inferno::flamegraph::color::{BasicPalette, Color, Palette, PaletteMap};
 use inferno::flamegraph::{self, TextTruncateDirection};
 
-use super::quantity::percent;
+use super::shown::Shown;
 use crate::profile::name::{NameKind, printable};
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Names, Profile, Tree, View};
@@ -74,8 +74,8 @@ fn regions_title(source: Source) -> &'static str {
 
 fn region_entries(profile: &Profile, regions: &Regions) -> Vec<Entry> {
     let entry = |row: &RegionRow| {
-        let bytes = profile.source.amount_within(row.total.bytes.value, profile.bytes_interval(&row.total));
-        let text = format!("{}: {bytes}, {}", regions.name(row.region), percent(profile.share(&row.total)));
+        let Shown { share, bytes, .. } = Shown::new(profile, &row.total);
+        let text = format!("{}: {bytes}, {share}", regions.name(row.region));
         Entry { color: colors::of_region(row.region, regions), text }
     };
     regions.rows.iter().map(entry).collect()

@@ -50,6 +50,7 @@ pub fn totals(profile: &Profile, heap: &LiveHeap, about: &Live, out: &mut dyn Wr
     for (number, text) in [
         (about.unreturned, "sampled calls gave no block, or had not returned: they are in no view but `allocated`"),
         (about.not_followed, "sampled blocks could not be followed; the others speak for them"),
+        (about.missed_releases, "releases were not seen: they ended when the address was handed out again"),
         (about.interval_raised, "times the interval was raised, since the table of blocks in use was full"),
     ] {
         if number > 0 {

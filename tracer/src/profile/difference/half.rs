@@ -3,7 +3,7 @@
 use super::Chance;
 use crate::estimate::compare::Rate;
 use crate::estimate::slices::{self, SLICES, Slices};
-use crate::estimate::{Calibration, Measure};
+use crate::estimate::{Calibration, Measure, Totals};
 use crate::recording::{Recording, StackIndex};
 
 /// Says which groups a stack belongs to, each once.
@@ -47,7 +47,7 @@ impl<'a> Half<'a> {
 
     /// What no sample speaks for, divided.
     pub fn unattributed_rate(&self) -> f64 {
-        self.calibration.unattributed().bytes as f64 / self.divisor
+        self.calibration.unattributed_measure().bytes.value / self.divisor
     }
 
     /// What each group allocated.
@@ -105,17 +105,18 @@ impl<'a> Half<'a> {
         self.scaled(amount.measure.bytes.value, variance + event * event, freedom)
     }
 
-    /// Everything: exact where calls were counted, so that chance is in the program alone.
+    /// Everything: exact where all calls were counted, so that chance is in the program alone.
     pub fn total(&self, amount: &Amount, chance: Chance) -> Rate {
-        let unattributed = self.calibration.unattributed().bytes as f64;
-        let value = amount.measure.bytes.value + unattributed;
-        if self.calibration.exact().is_none() {
-            let rate = self.rate(amount, amount, chance);
-            return Rate { value: value / self.divisor, ..rate };
-        }
+        let value = amount.measure.bytes.value + self.calibration.unattributed_measure().bytes.value;
+        let estimated = match self.calibration.totals() {
+            Totals::Estimated { bytes, .. } => bytes.interval.standard_error().powi(2),
+            Totals::Exact(_) | Totals::AtLeast { .. } => 0.0,
+        };
         match chance {
-            Chance::Time => self.scaled(value, amount.between_slices, slices::FREEDOM),
-            Chance::Sampling => self.scaled(value, 0.0, f64::INFINITY),
+            Chance::Time if amount.between_slices > estimated => {
+                self.scaled(value, amount.between_slices, slices::FREEDOM)
+            }
+            _ => self.scaled(value, estimated, f64::INFINITY),
         }
     }
 

@@ -286,7 +286,7 @@ impl World for Kernel {
         self.reading
     }
 
-    fn hit(&self) -> f64 {
+    fn hit_bound(&self) -> f64 {
         self.band().high / 1e9
     }
 

@@ -338,7 +338,7 @@ impl<W: World> Run<'_, W> {
         Flow {
             length: after.0 - before.0,
             cpu: (after.1.cpu - before.1.cpu).max(0.0),
-            spent: hits * self.hit() + (after.1.sampling - before.1.sampling).max(0.0),
+            spent: hits * self.hit_bound() + (after.1.sampling - before.1.sampling).max(0.0),
         }
     }
 
@@ -350,12 +350,12 @@ impl<W: World> Run<'_, W> {
         if cpu > ENOUGH_CPU && hits > ENOUGH_HITS {
             self.outcome.hit_bound = Some(cpu / hits as f64);
         }
-        self.budget.set_hit(self.hit());
+        self.budget.set_hit(self.hit_bound());
     }
 
     /// Upper end of what a hit costs, in seconds.
-    fn hit(&self) -> f64 {
-        self.world.hit().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
+    fn hit_bound(&self) -> f64 {
+        self.world.hit_bound().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
     }
 
     /// Hits that were under way when the last window was closed.

@@ -155,7 +155,7 @@ impl<F: Fn(f64) -> Load> World for Simulation<F> {
         Reading { hits: calls, calls, bytes: 64 * calls }
     }
 
-    fn hit(&self) -> f64 {
+    fn hit_bound(&self) -> f64 {
         self.hit_high
     }
 

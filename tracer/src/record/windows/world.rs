@@ -21,7 +21,7 @@ pub trait World {
     /// What was counted so far.
     fn read(&mut self) -> Reading;
     /// Upper end of what a hit costs, in seconds, by what kind of hits there were.
-    fn hit(&self) -> f64;
+    fn hit_bound(&self) -> f64;
     /// Waits until no hit is under way any more, with probes gone.
     fn settle(&mut self);
     /// From here on the target's CPU time is wanted exactly.

@@ -1,5 +1,5 @@
 // A program with an allocator of its own that nobody knows, for static linking. Its functions begin with an instruction that the
-// kernel single-steps (endbr64). Argument: rounds.
+// kernel single-steps (endbr64). Arguments: rounds; `release` to give blocks back.
 //
 //     <- ready
 //     -> (a line)   it allocates
@@ -41,6 +41,24 @@ OWN void *pool_resize(void *pool, void *block, size_t size) {
     return resized;
 }
 
+OWN void *pool_realloc(void *block, size_t size) {
+    char *resized = take(size);
+    __asm__ volatile("" : : "r"(block), "r"(resized) : "memory");
+    return resized;
+}
+
+OWN void pool_free(void *block) {
+    __asm__ volatile("" : : "r"(block) : "memory");
+}
+
+// Keeps what was resized.
+OWN static void work_and_release(long rounds) {
+    for (long round = 0; round < rounds; round++) {
+        pool_realloc(pool_alloc(100), 300);
+        pool_free(pool_alloc(200));
+    }
+}
+
 OWN static void work(long rounds) {
     for (long round = 0; round < rounds; round++) {
         void *block = pool_alloc(100);
@@ -59,10 +77,17 @@ int main(int argc, char **argv) {
     long rounds = argc > 1 ? atol(argv[1]) : 1;
     say("ready");
     await_line();
-    work(rounds);
-    count("pool_alloc", 100, rounds);
-    count("pool_resize", 5000, rounds);
-    count("pool_calloc", 7000, rounds);
+    if (argc > 2) {
+        work_and_release(rounds);
+        count("pool_alloc", 100, rounds);
+        count("pool_alloc", 200, rounds);
+        count("pool_realloc", 300, rounds);
+    } else {
+        work(rounds);
+        count("pool_alloc", 100, rounds);
+        count("pool_resize", 5000, rounds);
+        count("pool_calloc", 7000, rounds);
+    }
     say("done");
     await_line();
     _exit(0);

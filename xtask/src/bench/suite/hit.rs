@@ -1,13 +1,12 @@
-//! What a hit costs: not sampled, sampled, on an instruction that the kernel must single-step; and what that does to a
-//! program, next to other tools.
+//! What a hit costs: not sampled, sampled, on an instruction that the kernel must single-step.
 
 use std::time::Duration;
 
 use super::{
     interleave::interleave,
-    peers,
     probes::{ALWAYS, NEVER, Probes},
     report::Section,
+    scale::Scale,
     spread::Spread,
     target::{FramePointers, Load, Target},
 };
@@ -19,27 +18,24 @@ const WARM_UP: u32 = 100;
 const DEPTHS: [u32; 3] = [1, 20, 90];
 const GOAL: f64 = 1.1;
 
-/// Measures hits, then tools.
+/// Measures hits.
 ///
 /// # Errors
 /// When something cannot be attached or measured.
-pub fn run(section: &mut Section) -> anyhow::Result<()> {
+pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let mut target = Target::start(FramePointers::Omitted)?;
     target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
     let mut probes = Probes::new(target.pid(), None)?;
     probes.add_tables(target.pid())?;
-    unsampled(section, &mut probes, &mut target)?;
-    sampled(section, &mut probes, &mut target)?;
-    // Its tracepoints cost every system call a little.
-    drop(probes);
-    peers::run(section)
+    unsampled(section, scale, &mut probes, &mut target)?;
+    sampled(section, scale, &mut probes, &mut target)
 }
 
-fn unsampled(section: &mut Section, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
+fn unsampled(section: &mut Section, scale: Scale, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
     probes.set_interval(NEVER)?;
     let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
-    let rounds = interleave(5, ROUNDS, LIMIT, |arm| {
+    let rounds = interleave(5, scale.rounds(ROUNDS), LIMIT, |arm| {
         let (program, point) = match arm {
             0 => return target.run(load(PAIRS)),
             1 => ("empty", probes.malloc),
@@ -76,7 +72,7 @@ fn unsampled(section: &mut Section, probes: &mut Probes, target: &mut Target) ->
     Ok(())
 }
 
-fn sampled(section: &mut Section, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
+fn sampled(section: &mut Section, scale: Scale, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
     probes.set_interval(ALWAYS)?;
     let (malloc, pid) = (probes.malloc, target.pid());
     let mut rows = Vec::new();
@@ -84,7 +80,7 @@ fn sampled(section: &mut Section, probes: &mut Probes, target: &mut Target) -> a
         let load = |pairs| Load { depth, pairs, work: 0 };
         let mut frames = 0;
         probes.samples()?;
-        let rounds = interleave(3, ROUNDS, LIMIT, |arm| {
+        let rounds = interleave(3, scale.rounds(ROUNDS), LIMIT, |arm| {
             let program = match arm {
                 0 => return target.run(load(PAIRS)),
                 1 => "empty",

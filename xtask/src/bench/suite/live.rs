@@ -1,6 +1,6 @@
-//! What following blocks costs a pair of malloc and free: the probes alone, and whole tools that look for leaks.
+//! What following blocks costs a pair of malloc and free: the probes alone. Whole tools are in [`super::loops`].
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tracer::probe::live::LivePoints;
@@ -8,13 +8,12 @@ use tracer_ebpf::abi::live::{Block, BlockKey};
 
 use super::{
     interleave::interleave,
-    peers::{self, Tool},
     probes::{ALWAYS, NEVER, Probes},
     report::Section,
+    scale::Scale,
     spread::Spread,
-    target::{FramePointers, Load, Target, folder, is_installed},
+    target::{FramePointers, Load, Target},
 };
-use crate::demo::build_tracer;
 
 const ROUNDS: usize = 31;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -22,22 +21,19 @@ const PAIRS: u32 = 2000;
 const WARM_UP: u32 = 100;
 /// Blocks that are followed while releases of others are measured.
 const IN_USE: u64 = 100_000;
-const GOAL: f64 = 4.0;
 
-/// Measures probes, then tools.
+/// Measures probes.
 ///
 /// # Errors
 /// When something cannot be attached or measured.
-pub fn run(section: &mut Section) -> anyhow::Result<()> {
+pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let mut target = Target::start(FramePointers::Omitted)?;
     target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
     let mut sessions = Probes::new(target.pid(), Some(true))?;
     let mut always = Probes::new(target.pid(), Some(false))?;
     sessions.add_tables(target.pid())?;
-    probes(section, &mut sessions, &mut always, &mut target)?;
-    misses(section, &mut sessions, &mut target)?;
-    drop((sessions, always, target));
-    tools(section)
+    probes(section, scale, &mut sessions, &mut always, &mut target)?;
+    misses(section, scale, &mut sessions, &mut target)
 }
 
 /// What is attached in an arm.
@@ -60,13 +56,14 @@ const ARMS: [(Arm, &str); 6] = [
 
 fn probes(
     section: &mut Section,
+    scale: Scale,
     sessions: &mut Probes,
     always: &mut Probes,
     target: &mut Target,
 ) -> anyhow::Result<()> {
     let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
-    let rounds = interleave(ARMS.len(), ROUNDS, LIMIT, |arm| {
+    let rounds = interleave(ARMS.len(), scale.rounds(ROUNDS), LIMIT, |arm| {
         let (arm, _) = ARMS.get(arm).context("no such arm")?;
         let probes = match arm {
             Arm::Always(_) => &mut *always,
@@ -106,7 +103,7 @@ fn probes(
 }
 
 /// Nearly all releases are of blocks that are not followed.
-fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
+fn misses(section: &mut Section, scale: Scale, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
     let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
     probes.set_interval(NEVER)?;
@@ -115,7 +112,7 @@ fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> an
         let key = BlockKey { pointer: 0x5500_0000_0000 + number * 48, process: pid, padding: 0 };
         live.map.insert(key, Block { time_ns: number + 1, released_ns: 0, thread: pid, released_by: 0 })?;
     }
-    let rounds = interleave(3, ROUNDS, LIMIT, |arm| {
+    let rounds = interleave(3, scale.rounds(ROUNDS), LIMIT, |arm| {
         let _links = match arm {
             0 => Vec::new(),
             1 => vec![probes.link("empty", probes.free, pid)?],
@@ -132,55 +129,4 @@ fn misses(section: &mut Section, probes: &mut Probes, target: &mut Target) -> an
         added.digits(0)
     ));
     Ok(())
-}
-
-fn tools(section: &mut Section) -> anyhow::Result<()> {
-    let folder = folder()?;
-    let (tracer, output) = (build_tracer()?, folder.join("live.pb.gz"));
-    let record = move |pid: u32| {
-        let mut command = Command::new(&tracer);
-        command.args(["--pid", &pid.to_string(), "--live", "--quiet", "--force", "-o"]).arg(&output);
-        command
-    };
-    let mut tools = vec![Tool { name: "tracer --live".into(), command: Box::new(record) }];
-    for (program, name, command) in [
-        ("memleak-bpfcc", "bcc memleak", memleak as fn(u32) -> Command),
-        ("bpftrace", "bpftrace, malloc, its return and free", bpftrace),
-    ] {
-        if is_installed(program) {
-            tools.push(Tool { name: name.into(), command: Box::new(command) });
-        } else {
-            eprintln!("skipped: {program} is not installed");
-        }
-    }
-    let costs = peers::compare(section, &folder, &tools)?;
-    let [own, others @ ..] = costs.as_slice() else { return Ok(()) };
-    if let Some(cheapest) = others.iter().copied().reduce(f64::min) {
-        let verdict = if cheapest >= GOAL * own { "met" } else { "missed" };
-        section.line(&format!(
-            "Goal: a pair costs at least {GOAL} times less than under the others: {:.1} times; {verdict}.",
-            cheapest / own
-        ));
-    }
-    Ok(())
-}
-
-fn memleak(pid: u32) -> Command {
-    let mut command = Command::new("memleak-bpfcc");
-    // It prints every so many seconds.
-    command.args(["-p", &pid.to_string(), "3600"]);
-    command
-}
-
-/// What bpftrace users write, see its tutorial for the like.
-fn bpftrace(pid: u32) -> Command {
-    const LIBRARY: &str = "/lib/x86_64-linux-gnu/libc.so.6";
-    let script = format!(
-        "uprobe:{LIBRARY}:malloc {{ @size[tid] = arg0; }} \
-         uretprobe:{LIBRARY}:malloc /@size[tid]/ {{ @stack[retval] = ustack; @bytes[retval] = @size[tid]; delete(@size[tid]); }} \
-         uprobe:{LIBRARY}:free {{ delete(@stack[arg0]); delete(@bytes[arg0]); }}"
-    );
-    let mut command = Command::new("bpftrace");
-    command.args(["-p", &pid.to_string(), "-e", &script]);
-    command
 }

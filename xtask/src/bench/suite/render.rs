@@ -15,6 +15,7 @@ use tracer::recording::{Recording, pprof};
 
 use super::{
     report::Section,
+    scale::Scale,
     spread::Spread,
     target::{folder, is_installed},
 };
@@ -39,7 +40,7 @@ const BEFORE: [&str; 3] = ["load", "discover", "attach"];
 ///
 /// # Errors
 /// When a target or tracer fails.
-pub fn run(section: &mut Section) -> anyhow::Result<()> {
+pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let tracer = build_tracer()?;
     section.line(&format!(
         "Recordings of about {SAMPLES} samples in {} s. Memory is the most that tracer had in the stage.",
@@ -51,12 +52,12 @@ pub fn run(section: &mut Section) -> anyhow::Result<()> {
         let mut node = Background::start(Command::new("node").arg(&script), &folder()?.join("node.log"))?;
         thread::sleep(Duration::from_secs(1));
         node.expect_running()?;
-        measure(section, "node", &tracer, node.pid())?;
+        measure(section, scale, "node", &tracer, node.pid())?;
     } else {
         eprintln!("skipped: node is not installed");
     }
-    let server = LoadedServer::start(Load { games: GAMES }, &folder()?)?;
-    measure(section, "game server", &tracer, server.pid())?;
+    let server = LoadedServer::start(Load { games: if scale.quick { GAMES / 10 } else { GAMES } }, &folder()?)?;
+    measure(section, scale, "game server", &tracer, server.pid())?;
     server.stop()?;
     Ok(())
 }
@@ -71,7 +72,7 @@ struct Cost {
 
 type Stages = BTreeMap<String, Cost>;
 
-fn measure(section: &mut Section, name: &str, tracer: &Path, pid: u32) -> anyhow::Result<()> {
+fn measure(section: &mut Section, scale: Scale, name: &str, tracer: &Path, pid: u32) -> anyhow::Result<()> {
     let longer = DURATION.as_secs_f64() / FIRST.as_secs_f64();
     let (first, _) = record(tracer, pid, FIRST, "auto")?;
     let bytes: u64 = first.about.counters.iter().flat_map(|counter| &counter.classes).map(|class| class.bytes).sum();
@@ -82,7 +83,7 @@ fn measure(section: &mut Section, name: &str, tracer: &Path, pid: u32) -> anyhow
     let interval = (interval as u64).to_string();
 
     let (mut runs, mut order, mut samples, mut stacks, mut readers) = (Vec::new(), Vec::new(), vec![], vec![], vec![]);
-    for _ in 0..RUNS {
+    for _ in 0..scale.rounds(RUNS) {
         let (recording, said) = record(tracer, pid, DURATION, &interval)?;
         samples.push(recording.samples.len() as f64);
         stacks.push(recording.stacks.len() as f64);

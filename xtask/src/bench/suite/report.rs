@@ -38,12 +38,15 @@ impl Section {
         self.text.push('\n');
     }
 
-    /// Shows the section and puts it into the document.
+    /// Shows the section and, if it is to be kept, puts it into the document.
     ///
     /// # Errors
     /// When the document cannot be written.
-    pub fn publish(&self) -> anyhow::Result<()> {
+    pub fn publish(&self, keep: bool) -> anyhow::Result<()> {
         io::stdout().write_all(self.text.as_bytes())?;
+        if !keep {
+            return Ok(());
+        }
         let path = workspace::root()?.join(DOCUMENT);
         let before = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HEAD.to_owned(),

