@@ -57,14 +57,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let aliases = Aliases::read(of_perf.modules());
     let (of_tracer, of_perf) = (of_tracer.renamed(&aliases), of_perf.renamed(&aliases));
     let complete = 1.0 - of_tracer.truncated() / of_tracer.total();
-    println!("samples: tracer {:.0}, perf {:.0}", of_tracer.total(), of_perf.total());
-    println!("stacks of tracer that lead to the thread's start: {:.2} %", 100.0 * complete);
+    eprintln!("samples: tracer {:.0}, perf {:.0}", of_tracer.total(), of_perf.total());
+    eprintln!("stacks of tracer that lead to the thread's start: {:.2} %", 100.0 * complete);
     let mut different = 0;
     for (title, comparison) in [
         ("functions by their own time", Comparison::new(&of_tracer.own(), &of_perf.own())),
         ("functions with all that they call", Comparison::new(&of_tracer.inclusive(), &of_perf.inclusive())),
     ] {
-        println!("\n{title}\n{comparison}");
+        eprintln!("\n{title}\n{comparison}");
         different += comparison.different();
     }
     if complete < COMPLETE {

@@ -1,10 +1,10 @@
 //! Title and subtitle.
 
-use crate::estimate::Totals;
-use crate::output::quantity::{bytes, count, duration, percent, time};
+use crate::estimate::{Measure, Totals};
+use crate::output::quantity::{bytes, bytes_within, count, duration, percent, time};
 use crate::output::shown;
 use crate::profile::name::printable;
-use crate::profile::{LiveHeap, Profile, View};
+use crate::profile::{Profile, View};
 use crate::recording::{Recording, StackEnd, about::Source};
 
 /// What was recorded: process and duration.
@@ -33,10 +33,15 @@ fn what(profile: &Profile) -> String {
 
 /// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
 pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
-    let mut amount = shown::totals(&profile.calibration, profile.source);
-    if let (View::InUse, Some(live)) = (profile.view, &profile.live) {
-        amount += &explained(recording, live);
-    }
+    let mut amount = match profile.view {
+        View::Allocated => shown::totals(&profile.calibration, profile.source),
+        view => {
+            let total = profile.total();
+            let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
+            let explained = if view == View::InUse { explained(recording, &total) } else { String::new() };
+            format!("{amount} (estimated){explained}")
+        }
+    };
     if profile.calibration.in_windows() {
         amount += &format!(" | counted in {}", shown::windows(&recording.about.epochs));
     }
@@ -48,12 +53,12 @@ pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
 }
 
 /// How much of the resident memory is explained by blocks in use.
-fn explained(recording: &Recording, live: &LiveHeap) -> String {
+fn explained(recording: &Recording, in_use: &Measure) -> String {
     match recording.about.live.as_ref().map_or(0, |live| live.resident_bytes[1]) {
-        0 => " (estimated)".into(),
+        0 => String::new(),
         resident => {
-            let share = live.in_use.measure.bytes.value / resident as f64;
-            format!(" (estimated), {} of {} resident", percent(share), bytes(resident as f64))
+            let share = percent(in_use.bytes.value / resident as f64);
+            format!(", {share} of {} resident", bytes(resident as f64))
         }
     }
 }
