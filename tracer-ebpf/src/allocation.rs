@@ -67,11 +67,25 @@ impl Entry {
 #[inline(always)]
 pub fn hit(entry: &Entry, size: u64) -> u64 {
     let Entry { registers, cookie, settings, .. } = *entry;
-    let Some(counters) = COUNTERS.get_ptr_mut(cookie.slot()) else { return 0 };
+    if !count(settings, cookie.slot(), size) {
+        return 0;
+    }
+    // SAFETY: helper without arguments.
+    let begun = unsafe { bpf_ktime_get_ns() };
+    let time = sampling::allocation(registers, settings, cookie, size);
+    // SAFETY: as above.
+    add_to(Tally::SamplingNs, unsafe { bpf_ktime_get_ns() } - begun);
+    time
+}
+
+/// Counts an event exactly; true when it is to be sampled too.
+#[inline(always)]
+pub fn count(settings: &Settings, slot: u32, size: u64) -> bool {
+    let Some(counters) = COUNTERS.get_ptr_mut(slot) else { return false };
     let class = bits::mask::<63>(size_class(size) as u64) as usize;
     // A class is below SIZE_CLASSES by construction; the verifier only sees the mask.
     if class >= tracer_ebpf::abi::allocation::SIZE_CLASSES {
-        return 0;
+        return false;
     }
     // Atomic, though per CPU: with full preemption another task may hit between load and store.
     // SAFETY: the class is below SIZE_CLASSES, and the value lives as long as the program.
@@ -81,7 +95,7 @@ pub fn hit(entry: &Entry, size: u64) -> u64 {
     // SAFETY: as above.
     unsafe { atomic::add(&raw mut class.bytes, size) };
 
-    let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return 0 };
+    let Some(countdown) = COUNTDOWN.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's entry. A task that preempts us here makes one of the two updates vanish, which leaves a countdown
     // that is still exponentially distributed: the estimate stays unbiased.
     let countdown = unsafe { &mut *countdown };
@@ -94,20 +108,15 @@ pub fn hit(entry: &Entry, size: u64) -> u64 {
     let remaining = countdown.remaining;
     if size < remaining {
         countdown.remaining = remaining - size;
-        return 0;
+        return false;
     }
     if settings.interval != 0 {
         if size == 0 {
-            return 0;
+            return false;
         }
         countdown.remaining = sampling::draw(settings.interval);
     }
-    // SAFETY: helper without arguments.
-    let begun = unsafe { bpf_ktime_get_ns() };
-    let time = sampling::allocation(registers, settings, cookie, size);
-    // SAFETY: as above.
-    add_to(Tally::SamplingNs, unsafe { bpf_ktime_get_ns() } - begun);
-    time
+    true
 }
 
 /// The integer arguments that sizes and blocks come from.

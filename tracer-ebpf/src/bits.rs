@@ -24,3 +24,12 @@ pub fn ones_if_not_above(a: u64, b: u64) -> u64 {
     unsafe { asm!("{0} s>>= 63", inout(reg) difference) };
     difference
 }
+
+/// All ones where `value` is not zero, without a branch.
+#[inline(always)]
+pub fn ones_if_not_zero(value: u64) -> u64 {
+    let mut negative = value.wrapping_neg() | value;
+    // SAFETY: one arithmetic instruction on one register: copies the sign bit everywhere.
+    unsafe { asm!("{0} s>>= 63", inout(reg) negative) };
+    negative
+}

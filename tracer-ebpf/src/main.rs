@@ -7,7 +7,10 @@ mod allocation;
 mod atomic;
 mod bits;
 mod calibration;
+mod cpu;
 mod events;
+mod growth;
+mod interrupted;
 mod live;
 mod maps;
 mod processes;
@@ -161,6 +164,54 @@ pub extern "C" fn task_exec(context: *mut c_void) -> u32 {
 #[unsafe(link_section = "tracepoint")]
 pub extern "C" fn task_exit(context: *mut c_void) -> u32 {
     processes::task_exit(context);
+    0
+}
+
+/// A CPU's clock ticks (software event `cpu-clock`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "perf_event")]
+pub extern "C" fn cpu_tick(context: *mut c_void) -> u32 {
+    cpu::tick(context);
+    0
+}
+
+/// A thread touches a page that is not there, or that it may not write to yet (software event `page-faults`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "perf_event")]
+pub extern "C" fn page_fault(context: *mut c_void) -> u32 {
+    growth::page_fault(context);
+    0
+}
+
+/// `mmap` has returned.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn mmap_growth(context: *mut c_void) -> u32 {
+    growth::mmap_exit(context);
+    0
+}
+
+/// `mremap` has returned.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn mremap_growth(context: *mut c_void) -> u32 {
+    growth::mremap_exit(context);
+    0
+}
+
+/// `brk(address)` begins.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn brk_enter(_context: *mut c_void) -> u32 {
+    growth::brk_enter();
+    0
+}
+
+/// `brk` has returned.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tracepoint")]
+pub extern "C" fn brk_growth(context: *mut c_void) -> u32 {
+    growth::brk_exit(context);
     0
 }
 

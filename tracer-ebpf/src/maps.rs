@@ -54,6 +54,10 @@ pub static CHANGES: HashMap<u32, Changes, { MAX_PROCESSES as usize }, { BPF_F_NO
 #[btf_map]
 pub static MAPPING_THREADS: HashMap<u32, MappingCall, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
+/// The program break of threads that are inside `brk`.
+#[btf_map]
+pub static BREAKS: HashMap<u32, u64, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
 /// Page tables and rows.
 #[btf_map]
 pub static SHARDS: ArrayOfMaps<Array<Shard, 1, { BPF_F_MMAPABLE as usize }>, { MAX_SHARDS as usize }> =
@@ -89,6 +93,8 @@ pub type Shard = [u32; SHARD_WORDS as usize];
 
 /// Walks that can be under way on one CPU: a program may be preempted by another task's, or interrupted by a CPU sample.
 pub const SCRATCH_SLOTS: u32 = 4;
+/// Frames of the kernel in a stack at most: one more than `kernel.perf_event_max_stack` is, unless somebody raised it.
+pub const MAX_KERNEL_FRAMES: u32 = 128;
 /// Words of stack that are read at once.
 pub const WINDOW_WORDS: usize = 64;
 

@@ -60,12 +60,13 @@ pub fn walk(scratch: *mut Scratch, registers: &pt_regs, settings: &Settings, dis
     memory.ip = registers.rip;
     memory.sp = registers.rsp;
     memory.bp = registers.rbp;
-    unwind::walk(scratch, settings, Some(displacement));
+    memory.sample.frame_count = 0;
+    unwind::walk(scratch, settings.max_frames, Some(displacement));
 }
 
 /// Completes the header and writes the record.
 #[inline(always)]
-fn submit(scratch: *mut Scratch, settings: &Settings) -> u64 {
+pub fn submit(scratch: *mut Scratch, settings: &Settings) -> u64 {
     // SAFETY: the claimed slot.
     let memory = unsafe { &mut *scratch };
     // SAFETY: helper without arguments.

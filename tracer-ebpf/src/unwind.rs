@@ -12,13 +12,12 @@ use aya_ebpf::helpers::{
 use tracer_ebpf::abi::{
     process::{MAX_MAPPINGS, Mapping, MappingKind, Process},
     sample::{MAX_FRAMES, WalkStatus},
-    settings::Settings,
     unwind::{RBP_SAME, RBP_SAVED, Row, Rule, RuleKind, SHARD_WORDS},
 };
 
 use crate::{
     bits::{mask, ones_if_not_above},
-    maps::{CHANGES, PROCESSES, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
+    maps::{CHANGES, MAX_KERNEL_FRAMES, PROCESSES, RULES, SETTINGS, SHARDS, Scratch, Shard, WINDOW_WORDS},
 };
 
 /// No displacement is known: the first frame is unwound by its table.
@@ -35,15 +34,18 @@ struct Walk {
     process: *const Process,
 }
 
-/// Walks the current thread's stack from `ip`, `sp`, `bp` in the scratch slot and leaves frames and status there.
+/// Walks the current thread's stack from `ip`, `sp`, `bp` in the scratch slot and leaves frames, behind those that it holds
+/// already, and status there.
 ///
 /// `displacement`: bytes from the stack pointer to the return address, where the probe knows it (at a function's entry);
 /// possibly with [`FRAME_POINTER_SAVED`]; without it the first frame is unwound by table like any other.
 #[inline(always)]
-pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64>) {
+pub fn walk(scratch: *mut Scratch, max_frames: u32, displacement: Option<u64>) {
     // SAFETY: the claimed slot.
     let memory = unsafe { &mut *scratch };
-    memory.sample.frame_count = 0;
+    // Frames of the kernel may be there already.
+    let first =
+        if memory.sample.frame_count > MAX_KERNEL_FRAMES { MAX_KERNEL_FRAMES } else { memory.sample.frame_count };
     memory.sample.frame_pointer_frames = 0;
     memory.sample.stopped_at = memory.ip;
     memory.sample.stopped_in = 0;
@@ -65,7 +67,8 @@ pub fn walk(scratch: *mut Scratch, settings: &Settings, displacement: Option<u64
         return;
     }
     memory.sample.status = WalkStatus::TooDeep as u32;
-    let limit = if settings.max_frames > MAX_FRAMES as u32 { MAX_FRAMES as u32 } else { settings.max_frames };
+    let room = MAX_FRAMES as u32 - first;
+    let limit = if max_frames > room { room } else { max_frames };
     let mut walk = Walk { scratch, process };
     // SAFETY: the callback has the signature bpf_loop asks for, and its context outlives the call.
     unsafe { bpf_loop(limit, step as *mut c_void, (&raw mut walk).cast(), 0) };

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build_ebpf;
+mod compare_perf;
 mod demo;
 mod exec;
 mod packages;
@@ -25,6 +26,7 @@ struct Cli {
 enum Task {
     Bench(bench::Options),
     BuildEbpf(build_ebpf::Options),
+    ComparePerf(compare_perf::Options),
     Demo(demo::Options),
     Setup(setup::Options),
     Test(test::Options),
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Task::BuildEbpf(options) => build_ebpf::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::ComparePerf(options) => compare_perf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),

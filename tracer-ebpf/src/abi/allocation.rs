@@ -10,6 +10,9 @@ pub const CALIBRATION_SLOT: u8 = MAX_FUNCTIONS as u8;
 /// Sizes of 2^46 bytes and above share the last class.
 pub const SIZE_CLASSES: usize = 48;
 
+/// Bytes that a page fault counts for: a page of x86-64.
+pub const PAGE_BYTES: u64 = 4096;
+
 /// The size class of an allocation of `size` bytes.
 #[inline(always)]
 pub const fn size_class(size: u64) -> usize {

@@ -3,6 +3,9 @@
 /// Frames of a stack at most; the option `--max-depth` stays at or below it.
 pub const MAX_FRAMES: usize = 1024;
 
+/// See [`Sample::function`].
+pub const NO_COUNTER: u32 = u32::MAX;
+
 /// First word of every record: says what follows.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +28,13 @@ pub struct Sample {
     pub process: u32,
     /// Thread id in the initial pid namespace.
     pub thread: u32,
-    /// Slot of the probed function; meaningless for CPU samples.
+    /// Slot of the counter that it was counted in; [`NO_COUNTER`] for CPU samples.
     pub function: u32,
     /// `bpf_ktime_get_ns`: CLOCK_MONOTONIC.
     pub time_ns: u64,
-    /// Requested bytes.
+    /// Requested bytes, or bytes that an event is worth; nanoseconds for CPU samples.
     pub size: u64,
-    /// Mean bytes between samples that was in force when this sample was drawn.
+    /// Mean bytes between samples that was in force when this sample was drawn; nanoseconds between ticks for CPU samples.
     pub interval: u64,
     /// Process address at which the walk stopped when it was not complete.
     pub stopped_at: u64,
@@ -54,15 +57,27 @@ const _: () = assert!(size_of::<Sample>() == 80);
 /// Bits: 63 = found by frame pointer, 62..48 = module number (0 for none), 47..0 = address. The address is the one to look
 /// up: inside the call instruction (return address - 1), except for the leaf and for the frame that a signal interrupted.
 /// It is an ELF virtual address of the module, or a process address where there is no module.
+///
+/// A kernel address is a frame of its own accord: its upper 17 bits are ones, and no module has the number
+/// [`KERNEL_MODULE`].
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frame(pub u64);
+
+/// Module number of kernel addresses.
+pub const KERNEL_MODULE: u16 = 0x7fff;
 
 impl Frame {
     /// The frame was found by following the frame pointer.
     #[inline(always)]
     pub const fn by_frame_pointer(self) -> bool {
-        self.0 >> 63 != 0
+        self.0 >> 63 != 0 && !self.is_kernel()
+    }
+
+    /// It is the kernel's own: the address is a kernel address without its upper 16 bits.
+    #[inline(always)]
+    pub const fn is_kernel(self) -> bool {
+        self.module() == KERNEL_MODULE
     }
 
     /// Module number; 0 for none.
@@ -104,11 +119,13 @@ pub enum WalkStatus {
     Stale = 9,
     /// The process is not known (yet).
     NoProcess = 10,
+    /// The thread was inside the trap of a probe, and what it had pushed cannot be told.
+    Trapped = 11,
 }
 
 impl WalkStatus {
     /// All values, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Complete,
         Self::NoMapping,
         Self::NoTable,
@@ -120,6 +137,7 @@ impl WalkStatus {
         Self::Corrupt,
         Self::Stale,
         Self::NoProcess,
+        Self::Trapped,
     ];
 }
 

@@ -6,7 +6,7 @@ use super::allocation::MAX_FUNCTIONS;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Mean bytes between samples; 0 samples every allocation.
+    /// Mean bytes between samples, 0 samples every allocation; nanoseconds between ticks where CPU time is sampled.
     pub interval: u64,
     /// Frames of a stack at most, up to [`super::sample::MAX_FRAMES`].
     pub max_frames: u32,
@@ -26,6 +26,8 @@ pub struct Settings {
     pub return_probes: ReturnProbeOffsets,
     /// Where this kernel says who a process's parent is, and whether that is ending.
     pub parents: ParentOffsets,
+    /// Where this kernel keeps the program break.
+    pub program_break: BreakOffsets,
 }
 
 /// Byte offsets of kernel fields, from the kernel's BTF (include/linux/sched.h, include/linux/sched/signal.h).
@@ -60,6 +62,16 @@ pub struct ReturnProbeOffsets {
     pub instance_next: u32,
 }
 
+/// Byte offsets of kernel fields, from the kernel's BTF (include/linux/sched.h, include/linux/mm_types.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakOffsets {
+    /// `task_struct.mm`; 0 where the offsets are not known.
+    pub task_mm: u32,
+    /// `mm_struct.brk`.
+    pub mm_brk: u32,
+}
+
 /// Per-CPU counters of what went wrong, by index into the map `LOSSES`.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,5 +95,5 @@ pub enum Loss {
 /// Entries of `LOSSES`.
 pub const LOSS_COUNT: u32 = 7;
 
-const _: () = assert!(size_of::<Settings>() == 80);
+const _: () = assert!(size_of::<Settings>() == 88);
 const _: () = assert!(MAX_FUNCTIONS <= 255);

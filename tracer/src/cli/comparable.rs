@@ -24,6 +24,14 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
     if a != b {
         bail!("{} has samples of {}, {} of {}; compare recordings of one kind", names[0], kind(a), names[1], kind(b));
     }
+    if a == Source::Cpu {
+        bail!(
+            "{} has samples of CPU time: tracer compares memory; `go tool pprof -diff_base {} {}` compares time",
+            names[0],
+            names[0],
+            names[1]
+        );
+    }
     for (recording, name) in recordings.into_iter().zip(names) {
         if recording.about.duration_ns == 0 {
             bail!("{name} has no length; record again");

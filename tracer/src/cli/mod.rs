@@ -1,6 +1,7 @@
 //! The command line. clap's types end here: each verb resolves its arguments into plain settings.
 
 mod comparable;
+pub mod cpu;
 pub mod diff;
 pub mod doctor;
 pub mod failure;
@@ -31,7 +32,7 @@ use crate::output::Destination;
 /// The verb of a command line that begins with an option: `tracer --pid 1` is `tracer record --pid 1`.
 const DEFAULT_VERB: &str = "record";
 
-/// Shows where a running process allocates memory.
+/// Shows where a running process allocates memory, and where it spends CPU time.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -45,6 +46,8 @@ pub struct Cli {
 enum Verb {
     /// Record where a running process allocates memory; the default verb
     Record(record::Args),
+    /// Record where a running process spends CPU time
+    Cpu(cpu::Args),
     /// Make flame graphs and other files from a recording
     Render(render::Args),
     /// Show a recording on the terminal: rates over time, sizes, regions, sites
@@ -84,6 +87,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
+            Verb::Cpu(args) => record::run(args.resolve()?),
             Verb::Render(args) => render::run(args.resolve()?),
             Verb::Report(args) => report::run(&args.resolve()?),
             Verb::Diff(args) => diff::run(args.resolve()?),

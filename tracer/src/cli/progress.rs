@@ -36,13 +36,17 @@ impl Bar {
     /// Shows how far it is.
     pub fn show(&self, progress: Progress) {
         let seconds = progress.elapsed.as_secs_f64().max(1e-3);
-        let rate = ByteSize::b((progress.bytes as f64 / seconds) as u64);
+        // Ticks have no bytes.
+        let rate = match progress.bytes {
+            0 => String::new(),
+            bytes => format!("{}/s  ", ByteSize::b((bytes as f64 / seconds) as u64)),
+        };
         let lost = match progress.lost {
             0 => String::new(),
             lost => format!(", {lost} lost"),
         };
         self.0.set_position(progress.elapsed.as_millis() as u64);
-        self.0.set_message(format!("  {rate}/s  {} samples{lost}  (Ctrl-C ends and writes)", progress.samples));
+        self.0.set_message(format!("  {rate}{} samples{lost}  (Ctrl-C ends and writes)", progress.samples));
     }
 
     /// Takes the line away.

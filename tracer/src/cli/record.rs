@@ -7,6 +7,7 @@ use std::{ffi::OsString, thread, time::Duration};
 use anyhow::Context as _;
 
 pub use self::arguments::Args;
+pub(super) use self::arguments::{destinations, duration, ring_bytes, table_bytes};
 use super::{
     Outcome, owner, privileges,
     progress::Bar,
@@ -15,7 +16,10 @@ use super::{
 };
 use crate::{
     output::{self, Destination, Output, Owner, text},
-    profile::{Options, Profile},
+    profile::{
+        Options, Profile,
+        join::{Join, Side},
+    },
     record::{
         assemble::assemble, child::Child, discover::Wanted, error::SessionError, request::Request, session::Session,
     },
@@ -36,6 +40,8 @@ pub struct Settings {
     pub outputs: Vec<Destination>,
     /// What to show in them.
     pub show: Options,
+    /// Allocations to show CPU time beside.
+    pub beside: Option<Recording>,
     /// Whether existing files may be replaced.
     pub force: bool,
     /// Whether to say nothing.
@@ -49,7 +55,7 @@ pub struct Settings {
 /// # Errors
 /// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
-    let Settings { scope, functions, request, outputs, show, force, quiet, verbose } = settings;
+    let Settings { scope, functions, request, outputs, show, beside, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
     let processes = scope.open()?;
     let owner = owner::from_sudo();
@@ -59,7 +65,14 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
         Scope::Program(words) => run.start(words, owner)?,
         Scope::Processes(_) | Scope::Named(_) => run.attach(processes)?,
     };
-    let written = write(&recording, outputs, &show, quiet, stages)?;
+    let profile = stages.time("profile", || Profile::with_options(&recording, &show));
+    let written = write(&recording, &profile, outputs, quiet, stages)?;
+    if let Some(allocations) = &beside {
+        let of_allocations = Profile::with_options(allocations, &show);
+        let side = |recording, profile| Side { recording, profile };
+        let join = Join::new(side(&recording, &profile), side(allocations, &of_allocations))?;
+        output::join::text(&join, &mut std::io::stderr().lock())?;
+    }
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
         eprintln!("note: {} stays root's: {error}", path.display());
     }
@@ -144,7 +157,7 @@ impl Run<'_> {
             }
             begin(&mut session)?;
             if !quiet {
-                // Scripts wait for this line: from here on every allocation is counted.
+                // Scripts wait for this line: from here on everything is counted.
                 eprintln!("recording {label}; Ctrl-C ends and writes");
             }
             let bar = Bar::new(label.to_owned(), request.duration, !show_progress);
@@ -169,20 +182,19 @@ impl Run<'_> {
 
 fn write(
     recording: &Recording,
+    profile: &Profile,
     outputs: Vec<Output>,
-    show: &Options,
     quiet: bool,
     stages: Stages,
 ) -> anyhow::Result<Vec<output::Written>> {
-    let profile = stages.time("profile", || Profile::with_options(recording, show));
     let mut written = Vec::with_capacity(outputs.len());
     for output in outputs {
         let stage = output.format().ending();
-        written.extend(stages.time(stage, || output::render(recording, &profile, vec![output]))?);
+        written.extend(stages.time(stage, || output::render(recording, profile, vec![output]))?);
     }
     if !quiet {
         let files: Vec<Destination> = written.iter().map(|written| written.destination.clone()).collect();
-        text::write(recording, &profile, &files, &mut std::io::stderr().lock())?;
+        text::write(recording, profile, &files, &mut std::io::stderr().lock())?;
     }
     Ok(written)
 }

@@ -61,7 +61,7 @@ pub enum State {
 /// A feature to try: identifier, description, need, hint, and how.
 type Feature = (&'static str, &'static str, Need, &'static str, fn() -> Tried);
 
-const FEATURES: [Feature; 10] = [
+const FEATURES: [Feature; 11] = [
     ("bpf", "BPF programs load", Need::Required, "in a container, run it with --privileged", features::bpf_program),
     ("ring-buffer", "BPF ring buffer", Need::Required, "Linux 5.8 has it", features::ring_buffer),
     ("bpf-loop", "bpf_loop, to walk stacks with", Need::Required, "Linux 5.17 has it", features::bpf_loop),
@@ -93,6 +93,13 @@ const FEATURES: [Feature; 10] = [
         Need::Better,
         "the kernel needs CONFIG_DEBUG_INFO_BTF; without it stacks end where another tool has put a return probe",
         features::type_information,
+    ),
+    (
+        "cpu-sampling",
+        "samples at ticks of the CPU clock and at page faults: `tracer cpu`, `--event page-faults`",
+        Need::Better,
+        "Linux 6.1 has them; allocations are recorded without",
+        features::perf_event_programs,
     ),
     (
         "uprobe-session",

@@ -26,14 +26,14 @@ use super::between::{Between, Whole};
 use super::chain::Chain;
 use super::compare::share;
 use super::epochs::{Epochs, Weight};
-use super::inclusion::weigh;
+use super::inclusion::{weigh, weigh_tick};
 use super::interval;
 use super::measure::{Estimate, Exact, Measure};
 use super::parts::{Groups, Parts, Scratch};
 use super::quantile::NORMAL;
 use super::strata::{Design, Strata};
 use super::totals::{self, Bounded, Totals};
-use crate::recording::{About, Recording, Sample, StackIndex};
+use crate::recording::{About, Recording, Sample, StackIndex, about::Source};
 
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
@@ -89,10 +89,14 @@ impl Calibration {
         let mut cells = exact_cells(about);
         for sample in samples {
             let cell = &mut cells[cell_of(about, sample)];
-            cell.estimate += weigh(sample.size, sample.interval, kept);
+            cell.estimate += weigh_sample(about, sample, kept);
             cell.sampled += Exact { calls: 1, bytes: sample.size };
         }
-        let strata = Strata::new(&cells, Design { interval, kept });
+        let accounted = accounted(recording);
+        let strata = match accounted {
+            Some(exact) => Strata::whole(&cells, exact),
+            None => Strata::new(&cells, Design { interval, kept }),
+        };
         let bundles = by_stratum(recording, &strata, kept, epochs.as_ref(), |_, sample| Some(sample.stack));
         let mut calibration = Self {
             kept,
@@ -103,11 +107,12 @@ impl Calibration {
             bundles,
             windows: None,
             attributed: Measure::default(),
-            totals: Totals::Exact(exact_total(about)),
+            totals: Totals::Exact(accounted.unwrap_or_else(|| exact_total(about))),
             selected_of: None,
         };
         (calibration.attributed, _) = calibration.all();
-        let calibrated = calibration.strata.strata.iter().all(|s| s.exact.is_some()) && !about.counters.is_empty();
+        let counted = accounted.is_some() || !about.counters.is_empty();
+        let calibrated = calibration.strata.strata.iter().all(|s| s.exact.is_some()) && counted;
         match epochs {
             Some(epochs) => calibration.extend(recording, epochs),
             None if !calibrated => calibration.totals = calibration.estimated(),
@@ -174,7 +179,13 @@ impl Calibration {
             Some((
                 link,
                 sample.stack,
-                Between::in_window(sample, &Parts::of(sample, self.kept, weight), weight.mid(), factors, correction),
+                Between::in_window(
+                    sample,
+                    &Parts::of(weigh_sample(&recording.about, sample, self.kept), weight),
+                    weight.mid(),
+                    factors,
+                    correction,
+                ),
             ))
         });
         let mut of_links = vec![Parts::default(); epochs.links.len()];
@@ -263,7 +274,7 @@ impl Calibration {
 
     /// What one sample stands for: (bytes, objects), scaled.
     pub fn weight(&self, about: &About, sample: &Sample) -> (f64, f64) {
-        let weight = weigh(sample.size, sample.interval, self.kept);
+        let weight = weigh_sample(about, sample, self.kept);
         let [bytes, objects] = self.factors_of(about, sample);
         let window = weight_in(self.windows.as_ref().map(|windows| &windows.epochs), sample).mid();
         (weight.bytes.value * bytes * window, weight.objects.value * objects * window)
@@ -341,7 +352,8 @@ pub(super) fn by_stratum(
 ) -> Vec<Bundle> {
     bundled(&recording.samples, |index, sample| {
         let stratum = strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
-        Some((stratum, key(index, sample)?, Parts::of(sample, kept, weight_in(epochs, sample))))
+        let measure = weigh_sample(&recording.about, sample, kept);
+        Some((stratum, key(index, sample)?, Parts::of(measure, weight_in(epochs, sample))))
     })
 }
 
@@ -362,6 +374,20 @@ fn bundled(samples: &[Sample], of: impl Fn(u32, &Sample) -> Option<(u32, u32, Pa
         }
     }
     bundles
+}
+
+fn weigh_sample(about: &About, sample: &Sample, kept: f64) -> Measure {
+    match about.source {
+        Source::Cpu => weigh_tick(sample.size, kept),
+        _ => weigh(sample.size, sample.interval, kept),
+    }
+}
+
+/// The CPU time that the kernel accounted for, and the ticks that were taken of it.
+fn accounted(recording: &Recording) -> Option<Exact> {
+    let bytes = recording.about.cpu.as_ref()?.accounted_ns?;
+    let calls = (recording.samples.len() as u64).saturating_add(recording.about.losses.samples());
+    Some(Exact { calls, bytes })
 }
 
 fn weight_in(epochs: Option<&Epochs>, sample: &Sample) -> Weight {

@@ -32,9 +32,28 @@ pub fn weigh(size: u64, interval: u64, kept: f64) -> Measure {
     }
 }
 
+/// What a tick of CPU time stands for, when a share `kept` of the ticks is in the recording: `period` nanoseconds each.
+///
+/// Ticks fall on a function as often as it runs, at moments that do not depend on it: their number is at most as variable as a
+/// Poisson variable with the same mean, whose variance is that mean. (A whole thread that never sleeps gets its ticks regularly,
+/// and its interval is wider than it need be.)
+pub fn weigh_tick(period: u64, kept: f64) -> Measure {
+    let objects = Estimate { value: 1.0 / kept, variance: 1.0 / (kept * kept) };
+    let period = period as f64;
+    let bytes = Estimate { value: period * objects.value, variance: period * period * objects.variance };
+    Measure { samples: 1, bytes, objects, share_variance: bytes.variance }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tick_stands_for_its_period() {
+        let tick = weigh_tick(10_000_000, 0.5);
+        assert_eq!((tick.bytes.value, tick.bytes.variance), (2e7, 4e14));
+        assert_eq!((tick.objects.value, tick.objects.variance), (2.0, 4.0));
+    }
 
     #[test]
     fn probability_at_its_ends() {

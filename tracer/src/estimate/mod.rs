@@ -29,6 +29,12 @@
 //! recordings also has to do with chance in the program itself ([`slices`]), and many of them are many chances to be
 //! wrong ([`family`]).
 //!
+//! # CPU time
+//!
+//! Ticks are equal: each stands for its period, and a group's number of them is a Poisson variable at most. Where the kernel's
+//! account of the processes' CPU time is there, ticks are scaled to it like samples of one size class to their counter: the total
+//! is exact, and a part of it has the variance of the binomial distribution.
+//!
 //! # Lost samples
 //!
 //! A sample that found the ring buffer full is counted but gone. With n samples kept of n + l, each allocation's

@@ -1,10 +1,8 @@
 //! Sums over the samples of one stratum or one window, group by group.
 
 use super::epochs::Weight;
-use super::inclusion::weigh;
 use super::measure::{Estimate, Measure};
 use super::strata::Stratum;
-use crate::recording::Sample;
 
 /// What samples add up to before they are scaled. With w = S/p or 1/p, v its variance, and ω what the window stands for:
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -20,9 +18,9 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Of one sample.
-    pub fn of(sample: &Sample, kept: f64, weight: Weight) -> Self {
-        let Measure { bytes, objects, .. } = weigh(sample.size, sample.interval, kept);
+    /// Of one sample, by what it stands for and what its window does.
+    pub fn of(sample: Measure, weight: Weight) -> Self {
+        let Measure { bytes, objects, .. } = sample;
         let omega = weight.mid();
         let sums = |of: Estimate| [of.value * omega, of.variance * omega, of.variance * omega * omega];
         let [_, low, high] = weight.by_cost;

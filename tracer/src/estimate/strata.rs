@@ -129,6 +129,19 @@ impl Strata {
         division
     }
 
+    /// All cells as one stratum, whatever they expect.
+    pub fn whole(cells: &[Cell], exact: Exact) -> Self {
+        let mut estimate = Measure::default();
+        for cell in cells {
+            estimate += cell.estimate;
+        }
+        if estimate.samples == 0 {
+            return Self { of_cell: vec![None; cells.len()], unattributed: exact, ..Self::default() };
+        }
+        let strata = vec![Stratum { exact: Some(exact), estimate }];
+        Self { strata, of_cell: vec![Some(0); cells.len()], unattributed: Exact::default() }
+    }
+
     fn push(&mut self, cells: &[usize], stratum: Stratum) -> u32 {
         let index = self.strata.len() as u32;
         self.strata.push(stratum);

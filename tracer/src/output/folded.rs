@@ -1,4 +1,4 @@
-//! Folded stacks: `root;caller;function bytes`, a line for each stack, in alphabetical order.
+//! Folded stacks: `root;caller;function bytes`, nanoseconds in place of bytes for CPU time, a line for each stack, in alphabetical order.
 //!
 //! Inlined calls end in `_[i]`; `;` in a name is written as `:`. Bytes are whole numbers; what rounding leaves over is
 //! carried to the next line, so that the sum is the total.

@@ -9,11 +9,11 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::quantity::significant;
 use crate::estimate::epochs::Unbounded;
-use crate::estimate::{Calibration, Interval, Measure, Totals};
+use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::profile::name::NameKind;
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Node, Profile, Row};
-use crate::recording::{About, Recording};
+use crate::recording::{About, Recording, about::Source};
 
 /// Share of the bytes that a node needs.
 const MIN_SHARE: f64 = 1e-4;
@@ -26,14 +26,15 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
     let document = Document {
         format: "tracer-profile",
         version: 1,
+        source: profile.source,
         about: &recording.about,
         samples: recording.samples.len(),
         interval_min: intervals().min().unwrap_or(0),
         interval_max: intervals().max().unwrap_or(0),
         totals: kind_of_totals(&profile.allocated),
         at_least_because: at_least_because(&profile.allocated),
-        exact: profile.allocated.exact().map(|exact| Counted { calls: exact.calls, bytes: exact.bytes }),
-        unattributed: Counted { calls: unattributed.calls, bytes: unattributed.bytes },
+        exact: profile.allocated.exact().map(|exact| Counted::new(profile.source, exact)),
+        unattributed: Counted::new(profile.source, unattributed),
         view: profile.view.name(),
         total: Shown::everything(profile),
         regions: profile.regions.as_ref().map(|regions| region_lines(recording, profile, regions)),
@@ -88,6 +89,7 @@ fn kept_nodes(profile: &Profile) -> Vec<Option<u32>> {
 struct Document<'a> {
     format: &'static str,
     version: u32,
+    source: Source,
     about: &'a About,
     samples: usize,
     interval_min: u64,
@@ -111,9 +113,19 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Counted {
-    pub(super) calls: u64,
-    pub(super) bytes: u64,
+#[serde(untagged)]
+pub(super) enum Counted {
+    Calls { calls: u64, bytes: u64 },
+    Ticks { ticks: u64, nanoseconds: u64 },
+}
+
+impl Counted {
+    pub(super) fn new(source: Source, Exact { calls, bytes }: Exact) -> Self {
+        match source {
+            Source::Cpu => Self::Ticks { ticks: calls, nanoseconds: bytes },
+            _ => Self::Calls { calls, bytes },
+        }
+    }
 }
 
 /// A measure.
@@ -123,8 +135,24 @@ pub(super) struct Shown {
     share: f64,
     share_low: f64,
     share_high: f64,
-    bytes: Bounded,
-    objects: Bounded,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Amount {
+    Memory { bytes: Bounded, objects: Bounded },
+    Time { nanoseconds: Bounded },
+}
+
+impl Amount {
+    fn new(source: Source, bytes: Bounded, objects: Bounded) -> Self {
+        match source {
+            Source::Cpu => Self::Time { nanoseconds: bytes },
+            _ => Self::Memory { bytes, objects },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -162,13 +190,15 @@ impl Shown {
             _ => (bytes, objects),
         };
         let (share_low, share_high) = (interval.low.min(share), interval.high.max(share));
-        Self { samples: measure.samples, share, share_low, share_high, bytes, objects }
+        let amount = Amount::new(profile.source, bytes, objects);
+        Self { samples: measure.samples, share, share_low, share_high, amount }
     }
 
     /// What was counted but not sampled.
     fn unattributed(profile: &Profile, measure: &Measure) -> Self {
         let (bytes, objects) = (measure.bytes.value, measure.objects.value);
-        Self { bytes: Bounded::exact(bytes), objects: Bounded::exact(objects), ..Self::new(profile, measure) }
+        let amount = Amount::new(profile.source, Bounded::exact(bytes), Bounded::exact(objects));
+        Self { amount, ..Self::new(profile, measure) }
     }
 
     pub(super) fn everything(profile: &Profile) -> Self {
@@ -183,7 +213,8 @@ impl Shown {
                 (Bounded::exact(bytes).at_least(), Bounded::exact(objects).at_least())
             }
         };
-        Self { samples: measure.samples, share, share_low: share, share_high: share, bytes, objects }
+        let amount = Amount::new(profile.source, bytes, objects);
+        Self { samples: measure.samples, share, share_low: share, share_high: share, amount }
     }
 }
 
@@ -193,9 +224,16 @@ pub(super) struct RegionLine<'a> {
     region: &'a str,
     #[serde(flatten)]
     measure: Shown,
-    bytes_per_second: Option<Rate>,
-    objects_per_second: Option<Rate>,
+    #[serde(flatten)]
+    rates: Rates,
     mean_size: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rates {
+    Memory { bytes_per_second: Option<Rate>, objects_per_second: Option<Rate> },
+    Time { nanoseconds_per_second: Rate },
 }
 
 #[derive(Serialize)]
@@ -216,15 +254,21 @@ pub(super) fn region_lines<'a>(recording: &Recording, profile: &Profile, regions
     let rate = |value: f64, interval: Interval| {
         Rate::new(value / recording.seconds(), interval.per(recording.seconds()), bounded)
     };
+    let has_rate = profile.view.has_rate();
     let line = |row: &RegionRow| {
         let total = &row.total;
         let (bytes, objects) = (total.bytes.value, total.objects.value);
         RegionLine {
             region: regions.name(row.region),
             measure: Shown::new(profile, total),
-            bytes_per_second: profile.view.has_rate().then(|| rate(bytes, profile.bytes_interval(total))),
-            objects_per_second: profile.view.has_rate().then(|| rate(objects, profile.objects_interval(total))),
-            mean_size: (objects > 0.0).then(|| significant(bytes / objects)),
+            rates: match profile.source {
+                Source::Cpu => Rates::Time { nanoseconds_per_second: rate(bytes, profile.bytes_interval(total)) },
+                _ => Rates::Memory {
+                    bytes_per_second: has_rate.then(|| rate(bytes, profile.bytes_interval(total))),
+                    objects_per_second: has_rate.then(|| rate(objects, profile.objects_interval(total))),
+                },
+            },
+            mean_size: (objects > 0.0 && profile.source != Source::Cpu).then(|| significant(bytes / objects)),
         }
     };
     regions.rows.iter().map(line).collect()
@@ -322,8 +366,13 @@ impl Serialize for TreeNode<'_> {
         map.serialize_entry("share", &shown.share)?;
         map.serialize_entry("share_low", &shown.share_low)?;
         map.serialize_entry("share_high", &shown.share_high)?;
-        map.serialize_entry("bytes", &shown.bytes)?;
-        map.serialize_entry("objects", &shown.objects)?;
+        match &shown.amount {
+            Amount::Memory { bytes, objects } => {
+                map.serialize_entry("bytes", bytes)?;
+                map.serialize_entry("objects", objects)?;
+            }
+            Amount::Time { nanoseconds } => map.serialize_entry("nanoseconds", nanoseconds)?,
+        }
         map.end()
     }
 }

@@ -1,9 +1,11 @@
 //! What people and programs get to see: one file a format. Formats write to the writer they are given; only
 //! [`destination`] and [`staged`] know of files.
 
+mod amount;
 pub mod destination;
 pub mod difference;
 pub mod folded;
+pub mod join;
 pub mod json;
 pub mod quantity;
 mod regions;
@@ -26,7 +28,7 @@ pub enum Format {
     Svg,
     /// The recording itself, for tracer and for `go tool pprof`; the same for every view.
     Pprof,
-    /// `stack bytes`, a line for each stack, for scripts and other viewers.
+    /// `stack bytes` (nanoseconds of CPU time), a line for each stack, for scripts and other viewers.
     Folded,
     /// Totals, tables and call tree, for scripts.
     Json,

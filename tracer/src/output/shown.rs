@@ -1,16 +1,16 @@
 //! How the numbers of a node, a site or of everything are written: exact, with their interval, or as a bound.
 
-use super::quantity::{bytes, bytes_within, count, objects_within, percent, percent_within};
+use super::quantity::{bytes, count, objects_within, percent, percent_within};
 use crate::estimate::epochs::Unbounded;
 use crate::estimate::{Calibration, Interval, Measure, Totals};
 use crate::profile::Profile;
-use crate::recording::about::Epoch;
+use crate::recording::about::{Epoch, Source};
 
 /// The numbers of a group.
 pub struct Shown {
     /// Share of all bytes; with its interval where bytes do not have the same.
     pub share: String,
-    /// Bytes.
+    /// Bytes, or CPU time.
     pub bytes: String,
     /// Objects.
     pub objects: String,
@@ -35,19 +35,22 @@ impl Shown {
         }
         Self {
             share,
-            bytes: bytes_within(group.bytes.value / divisor, of_bytes),
+            bytes: profile.source.amount_within(group.bytes.value / divisor, of_bytes),
             objects: objects_within(group.objects.value / divisor, of_objects),
         }
     }
 }
 
-/// Everything, in bytes and calls, with what kind of number that is.
-pub fn totals(of: &Calibration) -> String {
+/// Everything, in bytes and calls or in CPU time and ticks, with what kind of number that is.
+pub fn totals(of: &Calibration, source: Source) -> String {
+    let events = source.events();
     match of.totals() {
-        Totals::Exact(exact) => format!("{} in {} calls (exact)", bytes(exact.bytes as f64), count(exact.calls)),
+        Totals::Exact(exact) => {
+            format!("{} in {} {events} (exact)", source.amount(exact.bytes as f64), count(exact.calls))
+        }
         Totals::Estimated { bytes, objects } => format!(
-            "{} in {} calls (estimated)",
-            bytes_within(bytes.value, bytes.interval),
+            "{} in {} {events} (estimated)",
+            source.amount_within(bytes.value, bytes.interval),
             objects_within(objects.value, objects.interval)
         ),
         Totals::AtLeast { bytes: low, objects, .. } => {

@@ -4,7 +4,7 @@ mod live;
 
 use std::io::{self, Write};
 
-use super::quantity::{bytes, count, duration, percent};
+use super::quantity::{bytes, count, duration, percent, time};
 use super::shown::{self, Shown};
 use super::svg::heading::interval;
 use super::{Destination, Format};
@@ -12,10 +12,14 @@ use crate::estimate::Totals;
 use crate::profile::name::printable;
 use crate::profile::{NameIndex, Profile, Row, View};
 use crate::recording::Recording;
-use crate::recording::about::{Ended, Process};
+use crate::recording::about::{Ended, Process, Source};
 
 /// Lines of a table.
 const ROWS: usize = 15;
+/// Functions with this share of the CPU time are those that run all else, such as `main`.
+const EVERYWHERE: f64 = 0.98;
+/// What the rows of a table are whose rows overlap.
+const FUNCTION: &str = "function";
 /// Characters of a function's name in a table.
 const NAME: usize = 90;
 
@@ -32,13 +36,22 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
     super::regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
         let of = match profile.view {
-            View::Allocated => "Allocation sites",
+            View::Allocated => profile.source.sites(),
             View::InUse => "Sites of blocks in use at the end",
             View::Peak => "Sites of blocks in use at the peak",
             View::Temporary => "Sites of temporary blocks",
         };
-        let title = format!("{of}: nearest caller outside allocator and standard library");
-        table(&title, "site", profile, &profile.sites, out)?;
+        let where_to = match profile.source {
+            Source::Allocations => "caller outside allocator and standard library",
+            _ => "function outside kernel, allocator and standard libraries",
+        };
+        table(&format!("{of}: nearest {where_to}"), "site", profile, &profile.sites, out)?;
+    }
+    if profile.source == Source::Cpu && !profile.functions.is_empty() {
+        // Those that are in nearly every stack say nothing.
+        let rows: Vec<Row> =
+            profile.functions.iter().filter(|row| profile.share(&row.total) < EVERYWHERE).copied().collect();
+        table("CPU time of functions, with everything they call", FUNCTION, profile, &rows, out)?;
     }
     if let Some(heap) = &profile.live {
         live::tables(profile, heap, out)?;
@@ -63,15 +76,21 @@ pub(super) fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<
 }
 
 pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
-    let allocated = &profile.allocated;
-    let amount = shown::totals(allocated);
+    let (allocated, source) = (&profile.allocated, profile.source);
+    let (verb, events) = (source.verb(), source.events());
+    let amount = shown::totals(allocated, source);
     match allocated.totals() {
+        Totals::Exact(exact) if source == Source::Cpu => {
+            let share = exact.bytes as f64 / recording.about.duration_ns.max(1) as f64;
+            let (amount, ticks) = (time(exact.bytes), count(exact.calls));
+            writeln!(out, "{verb} {amount} (exact), {} of one CPU, in {ticks} {events}", percent(share))?;
+        }
         Totals::Exact(exact) => {
             let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
-            writeln!(out, "allocated {amount} in {calls} calls, {}/s (exact)", bytes(rate))?;
+            writeln!(out, "{verb} {amount} in {calls} {events}, {}/s (exact)", bytes(rate))?;
         }
-        Totals::Estimated { .. } => writeln!(out, "allocated {amount}")?,
+        Totals::Estimated { .. } => writeln!(out, "{verb} {amount}")?,
         Totals::AtLeast { because, .. } => {
             writeln!(out, "allocated {amount}")?;
             writeln!(out, "          {}", shown::reason(because))?;
@@ -93,9 +112,9 @@ pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Wri
     writeln!(out, "samples   {}, {}", count(recording.samples.len() as u64), interval(recording))?;
     let unattributed = allocated.unattributed();
     if unattributed.calls > 0 {
-        let (amount, calls) = (bytes(unattributed.bytes as f64), count(unattributed.calls));
+        let (amount, calls) = (source.amount(unattributed.bytes as f64), count(unattributed.calls));
         let kind = if allocated.exact().is_some() { "exact" } else { "as counted" };
-        writeln!(out, "          {amount} in {calls} calls ({kind}) are of sizes that no sample has: unattributed")?;
+        writeln!(out, "          {amount} in {calls} {events} ({kind}) are of sizes that no sample has: unattributed")?;
     }
     Ok(())
 }
@@ -131,11 +150,11 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 fn losses(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let losses = &recording.about.losses;
     let (full, busy) = match profile.exact() {
-        Some(_) => (
+        Some(_) if profile.source != Source::Cpu => (
             "the buffer was full (its bytes are in the exact totals)",
             "there was no scratch space (its bytes are in the exact totals)",
         ),
-        None => ("the buffer was full", "there was no scratch space"),
+        _ => ("the buffer was full", "there was no scratch space"),
     };
     let lost = [
         (losses.ring_full, "sample", full),
@@ -194,10 +213,20 @@ pub(super) fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], ou
     let shown = rows.len().min(ROWS);
     writeln!(out, "\n{title} (estimates with 95 % intervals)")?;
     let width = if profile.calibration.in_windows() { 22 } else { 8 };
-    writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", "objects", "mean size")?;
+    let source = profile.source;
+    if source == Source::Cpu {
+        writeln!(out, "{:>width$}  {:<26}  {:>10}  {what}", "share", "CPU time", "samples")?;
+    } else {
+        writeln!(out, "{:>width$}  {:<26}  {:<28}  {:>10}  {what}", "share", "bytes", source.objects(), "mean size")?;
+    }
     for row in rows.iter().take(shown) {
         let total = &row.total;
         let numbers = Shown::new(profile, total);
+        if source == Source::Cpu {
+            let (share, time, samples) = (numbers.share, numbers.bytes, count(total.samples));
+            writeln!(out, "{share:>width$}  {time:<26}  {samples:>10}  {}", name(profile, row.name))?;
+            continue;
+        }
         writeln!(
             out,
             "{:>width$}  {:<26}  {:<28}  {:>10}  {}",
@@ -209,8 +238,11 @@ pub(super) fn table(title: &str, what: &str, profile: &Profile, rows: &[Row], ou
         )?;
     }
     if rows.len() > shown {
-        let left: f64 = rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum();
-        writeln!(out, "{:>width$}  in {} more", percent(left), count((rows.len() - shown) as u64))?;
+        let left = match what {
+            FUNCTION => String::new(),
+            _ => percent(rows.iter().skip(shown).map(|row| profile.share(&row.total)).sum()),
+        };
+        writeln!(out, "{left:>width$}  in {} more", count((rows.len() - shown) as u64))?;
     }
     Ok(())
 }
@@ -224,10 +256,21 @@ fn name(profile: &Profile, name: NameIndex) -> String {
     }
 }
 
+/// Why there may be no sample, and what to do.
+fn nothing(source: Source) -> &'static str {
+    match source {
+        Source::Allocations => "No allocation was sampled: record longer, or with a smaller --interval.",
+        Source::Cpu => "No tick found it on a CPU: it hardly runs. Record longer, or with a higher --frequency.",
+        Source::PageFaults | Source::Mmap | Source::Brk => {
+            "There was no such event: the process did not grow this way."
+        }
+    }
+}
+
 fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io::Result<()> {
     let paths = || files.iter().filter_map(|file| Some((file.path()?.display(), file.format())));
     if recording.samples.is_empty() {
-        writeln!(out, "\nNo allocation was sampled: record longer, or with a smaller --interval.")?;
+        writeln!(out, "\n{}", nothing(recording.about.source))?;
     }
     for (i, (path, _)) in paths().enumerate() {
         writeln!(out, "{}wrote     {path}", if i == 0 { "\n" } else { "" })?;

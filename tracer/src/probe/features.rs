@@ -16,6 +16,7 @@ use tracer_ebpf::abi::settings::{ReturnProbeOffsets, Settings};
 
 use super::{
     OBJECT,
+    kernel_event::KernelEvent,
     kernel_types::KernelTypes,
     multi::{LinkKind, MultiProgram, Point, bpf, zeroed_attribute},
     own::{EXECUTABLE, file_offset, never_called},
@@ -93,6 +94,14 @@ pub fn multi_link(kind: LinkKind) -> Tried {
     let program = MultiProgram::load(OBJECT, "empty", kind, |name| ebpf.map(name).and_then(map_fd))?;
     let point = Point { file_offset: file_offset(never_called as extern "C" fn() as usize)?, cookie: 0 };
     program.attach(Path::new(EXECUTABLE), &[point], Some(std::process::id()))?;
+    Ok(())
+}
+
+/// Samples at perf events: the programs load, and attach to the clock of every CPU and to its page faults.
+pub fn perf_event_programs() -> Tried {
+    let mut ebpf = object()?;
+    KernelEvent::Cpu { period_ns: 1_000_000_000 }.attach(&mut ebpf)?;
+    KernelEvent::PageFaults.attach(&mut ebpf)?;
     Ok(())
 }
 

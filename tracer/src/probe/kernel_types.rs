@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use tracer_ebpf::abi::settings::{ParentOffsets, ReturnProbeOffsets};
+use tracer_ebpf::abi::settings::{BreakOffsets, ParentOffsets, ReturnProbeOffsets};
 
 /// The structures of a BTF blob by name.
 pub struct KernelTypes<'a> {
@@ -12,11 +12,16 @@ pub struct KernelTypes<'a> {
     strings: &'a [u8],
     /// Where each named structure's record begins.
     structures: HashMap<&'a [u8], usize>,
+    /// Where the record of each type begins, by its id.
+    records: Vec<u32>,
 }
 
 /// Kinds of type (`BTF_KIND_*`, include/uapi/linux/btf.h).
 const ARRAY: u32 = 3;
 const STRUCTURE: u32 = 4;
+const UNION: u32 = 5;
+/// Structures without a name that are looked into, one inside the other.
+const MAX_NESTED: u32 = 8;
 
 impl<'a> KernelTypes<'a> {
     /// Reads a blob; `None` when it is not BTF of this machine's byte order, or is cut off.
@@ -31,29 +36,45 @@ impl<'a> KernelTypes<'a> {
         let bytes = body.get(types..types.checked_add(types_length)?)?;
         let strings = body.get(strings..strings.checked_add(strings_length)?)?;
         let mut structures = HashMap::new();
+        // Type 0 is `void` and has no record.
+        let mut records = vec![u32::MAX];
         let mut at = 0;
         while at < bytes.len() {
+            records.push(at as u32);
             let info = word(bytes, at + 4)?;
             if info >> 24 & 0x1f == STRUCTURE {
                 structures.entry(name(strings, word(bytes, at)?)?).or_insert(at);
             }
             at += 12 + record_tail(info);
         }
-        Some(Self { bytes, strings, structures })
+        Some(Self { bytes, strings, structures, records })
     }
 
-    /// Byte offset of a direct member of a structure.
+    /// Byte offset of a member of a structure. It may lie in structures and unions that have no name.
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
-        let at = *self.structures.get(structure.as_bytes())?;
-        let info = word(self.bytes, at + 4)?;
-        let bits = (0..(info & 0xffff) as usize).find_map(|index| {
-            let member_at = at + 12 + index * 12;
-            let found = name(self.strings, word(self.bytes, member_at)?)? == member.as_bytes();
-            found.then(|| word(self.bytes, member_at + 8)).flatten()
-        })?;
-        // With the kind flag, the top 8 bits are the size of a bit field.
-        let bits = if info >> 31 != 0 { bits & 0xff_ffff } else { bits };
+        let bits = self.member(*self.structures.get(structure.as_bytes())?, member.as_bytes(), MAX_NESTED)?;
         (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// The same in bits, in the structure or union whose record begins at `at`.
+    fn member(&self, at: usize, member: &[u8], nested: u32) -> Option<u32> {
+        let info = word(self.bytes, at + 4)?;
+        (0..(info & 0xffff) as usize).find_map(|index| {
+            let member_at = at + 12 + index * 12;
+            let found = name(self.strings, word(self.bytes, member_at)?)?;
+            let bits = word(self.bytes, member_at + 8)?;
+            // With the kind flag, the top 8 bits are the size of a bit field.
+            let bits = if info >> 31 != 0 { bits & 0xff_ffff } else { bits };
+            if found == member {
+                return Some(bits);
+            }
+            let record = *self.records.get(word(self.bytes, member_at + 4)? as usize)? as usize;
+            let kind = word(self.bytes, record.checked_add(4)?)? >> 24 & 0x1f;
+            if !found.is_empty() || nested == 0 || !matches!(kind, STRUCTURE | UNION) {
+                return None;
+            }
+            bits.checked_add(self.member(record, member, nested - 1)?)
+        })
     }
 
     /// Where this kernel keeps the return addresses that return probes replaced.
@@ -65,6 +86,11 @@ impl<'a> KernelTypes<'a> {
             instance_original: self.offset("return_instance", "orig_ret_vaddr")?,
             instance_next: self.offset("return_instance", "next")?,
         })
+    }
+
+    /// Where this kernel keeps the program break.
+    pub fn program_break(&self) -> Option<BreakOffsets> {
+        Some(BreakOffsets { task_mm: self.offset("task_struct", "mm")?, mm_brk: self.offset("mm_struct", "brk")? })
     }
 
     /// Where this kernel says who a process's parent is.
@@ -87,7 +113,7 @@ fn record_tail(info: u32) -> usize {
         1 | 14 | 17 => 4,
         ARRAY => 12,
         // structure, union, 64-bit enumeration
-        STRUCTURE | 5 | 19 => 12 * count,
+        STRUCTURE | UNION | 19 => 12 * count,
         // enumeration, function prototype
         6 | 13 => 8 * count,
         // data section
@@ -123,6 +149,10 @@ mod tests {
         assert_eq!(types.offset("bpf_insn", "src_reg"), None, "not at a whole byte");
         assert_eq!(types.offset("pt_regs", "no such"), None);
         assert_eq!(types.offset("no such", "di"), None);
+        // Inside a union and a structure without names.
+        assert_eq!(types.offset("siginfo", "_sifields"), Some(16));
+        let found = types.program_break().unwrap();
+        assert!(found.task_mm > 0 && found.mm_brk > 0, "{found:?}");
     }
 
     #[test]

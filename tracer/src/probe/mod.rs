@@ -3,12 +3,14 @@
 pub mod calibration;
 pub mod counters;
 pub mod features;
+pub mod kernel_event;
 pub mod kernel_types;
 pub mod live;
 pub mod live_map;
 pub mod meter;
 pub mod multi;
 pub mod own;
+pub mod perf_event;
 pub mod programs;
 pub mod return_probes;
 pub mod settings;

@@ -10,7 +10,7 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, StackTraceMap},
-    programs::{ProgramError, TracePoint},
+    programs::ProgramError,
 };
 use tracer_ebpf::abi::{
     allocation::FunctionCounters,
@@ -21,11 +21,13 @@ use tracer_ebpf::abi::{
 
 use super::{
     OBJECT,
+    kernel_event::{AttachedEvent, KernelEvent, attach_tracepoint},
     live::{LiveOptions, LivePrograms, map_sizes},
     meter::Meter,
     multi::{LinkKind, MultiError, MultiProgram},
+    perf_event::PerfEvent,
     settings::SharedSettings,
-    tracepoint::{Tracefs, TracepointLink},
+    tracepoint::Tracefs,
     value::{Shard, Value},
 };
 
@@ -49,6 +51,14 @@ pub enum LoadError {
     /// The allocation program.
     #[error("loading the allocation program failed: {0}")]
     Allocation(#[from] MultiError),
+    /// A perf event.
+    #[error("cannot attach {name} to the kernel's perf events (needs CAP_PERFMON or CAP_SYS_ADMIN): {source}")]
+    PerfEvent {
+        /// The program.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The programs that follow blocks.
     #[error(
         "following blocks needs uprobe multi links (Linux 6.6), which the kernel refuses: {0}; record without --live"
@@ -100,7 +110,8 @@ pub struct Programs {
     /// What follows blocks.
     pub live: Option<LivePrograms>,
     pub(super) calibration: BTreeMap<&'static str, MultiProgram>,
-    _tracepoints: Vec<TracepointLink>,
+    _tracepoints: Vec<PerfEvent>,
+    event: Option<AttachedEvent>,
 }
 
 /// The maps that user space uses.
@@ -171,7 +182,21 @@ impl Programs {
             shards: typed(&mut ebpf, "SHARDS")?,
             events: Some(typed(&mut ebpf, "EVENTS")?),
         };
-        Ok(Self { maps, meter: Some(meter), ebpf, multi, live, calibration, _tracepoints: tracepoints })
+        Ok(Self { maps, meter: Some(meter), ebpf, multi, live, calibration, _tracepoints: tracepoints, event: None })
+    }
+
+    /// Has samples taken at an event of the kernel, in place of the one before.
+    ///
+    /// # Errors
+    /// See [`KernelEvent::attach`].
+    pub fn attach_event(&mut self, event: KernelEvent) -> Result<(), LoadError> {
+        self.event = Some(event.attach(&mut self.ebpf)?);
+        Ok(())
+    }
+
+    /// Ends that.
+    pub fn detach_event(&mut self) {
+        self.event = None;
     }
 
     /// Why the kernel has no multi links; `None` where it has them.
@@ -214,25 +239,10 @@ fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u64> {
     line.and_then(|count| count.trim().parse().ok()).ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<TracepointLink>, LoadError> {
+fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<PerfEvent>, LoadError> {
     let tracefs = Tracefs::open().map_err(LoadError::Tracefs)?;
-    let mut links = Vec::with_capacity(TRACEPOINTS.len());
-    for (name, category, event) in TRACEPOINTS {
-        let failed = |source| LoadError::Program { name, source: Box::new(source) };
-        let program: &mut TracePoint =
-            ebpf.program_mut(name).ok_or_else(|| failed(ProgramError::NotLoaded))?.try_into().map_err(failed)?;
-        if program.fd().is_err() {
-            program.load().map_err(failed)?;
-        }
-        let fd = program.fd().map_err(failed)?;
-        let link = tracefs.attach(fd.as_fd(), category, event).map_err(|source| LoadError::Tracepoint {
-            category,
-            name: event,
-            source,
-        })?;
-        links.push(link);
-    }
-    Ok(links)
+    let attach = |&(name, category, event)| attach_tracepoint(ebpf, &tracefs, name, category, event);
+    TRACEPOINTS.iter().map(attach).collect()
 }
 
 /// Takes a map out of the object, as the type that it is declared with.

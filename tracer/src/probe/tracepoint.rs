@@ -9,15 +9,11 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
+use super::perf_event::{Kind, PerfEvent};
+
 /// The tracefs of this kernel, through a mount that only this descriptor holds (`fsopen(2)`, Linux 5.2).
 #[derive(Debug)]
 pub struct Tracefs(OwnedFd);
-
-/// A program attached to a tracepoint; closing it detaches.
-#[derive(Debug)]
-pub struct TracepointLink {
-    _event: OwnedFd,
-}
 
 impl Tracefs {
     /// Opens it.
@@ -64,59 +60,9 @@ impl Tracefs {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn attach(&self, program: BorrowedFd<'_>, category: &str, name: &str) -> io::Result<TracepointLink> {
-        let event = open_event(self.id(category, name)?)?;
-        ioctl(&event, PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
-        ioctl(&event, PERF_EVENT_IOC_ENABLE, 0)?;
-        Ok(TracepointLink { _event: event })
+    pub fn attach(&self, program: BorrowedFd<'_>, category: &str, name: &str) -> io::Result<PerfEvent> {
+        PerfEvent::attach(program, Kind::Tracepoint(self.id(category, name)?), 0)
     }
-}
-
-/// `_IOW('$', 8, u32)`, include/uapi/linux/perf_event.h.
-const PERF_EVENT_IOC_SET_BPF: libc::Ioctl = 0x4004_2408;
-/// `_IO('$', 0)`.
-const PERF_EVENT_IOC_ENABLE: libc::Ioctl = 0x2400;
-const PERF_TYPE_TRACEPOINT: u32 = 2;
-const PERF_FLAG_FD_CLOEXEC: u64 = 8;
-
-/// The head of `struct perf_event_attr` (PERF_ATTR_SIZE_VER0); all else is zero.
-#[repr(C)]
-#[derive(Default)]
-struct EventAttribute {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    bp_type: u32,
-    config1: u64,
-}
-
-/// A perf event of a tracepoint. A BPF program on it runs for all CPUs, whichever one the event is opened on: the program
-/// belongs to the tracepoint (kernel/trace/bpf_trace.c, perf_event_attach_bpf_prog).
-fn open_event(id: u64) -> io::Result<OwnedFd> {
-    let attribute = EventAttribute {
-        kind: PERF_TYPE_TRACEPOINT,
-        size: size_of::<EventAttribute>() as u32,
-        config: id,
-        ..EventAttribute::default()
-    };
-    // SAFETY: a valid attribute that says its size.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, std::ptr::from_ref(&attribute), -1, 0, -1, PERF_FLAG_FD_CLOEXEC)
-    };
-    owned(fd)
-}
-
-fn ioctl(fd: &OwnedFd, request: libc::Ioctl, argument: i32) -> io::Result<()> {
-    // SAFETY: a valid descriptor and an integer argument.
-    if unsafe { libc::ioctl(fd.as_raw_fd(), request, argument) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 fn owned(result: libc::c_long) -> io::Result<OwnedFd> {

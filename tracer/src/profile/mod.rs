@@ -3,6 +3,7 @@
 //! [`Profile::new`] is pure. Its cost is the number of frames of all distinct stacks, up to sorting.
 
 pub mod difference;
+pub mod join;
 pub mod lifetimes;
 pub mod live;
 pub mod name;
@@ -10,6 +11,7 @@ pub mod paths;
 pub mod peak;
 pub mod plumbing;
 pub mod regions;
+pub mod sites;
 pub mod snapshots;
 pub mod split;
 pub mod suspects;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 
 use crate::estimate::followed::{followed, not_followed};
 use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
-use crate::recording::Recording;
+use crate::recording::{Recording, about::Source};
 pub use live::LiveHeap;
 pub use name::{Frame, NameIndex, Names};
 use paths::Paths;
@@ -66,12 +68,14 @@ impl Options {
 /// Everything that outputs show.
 #[derive(Clone, Debug)]
 pub struct Profile {
+    /// What is shown: where it is CPU time, everything that is called bytes is nanoseconds, and objects are ticks.
+    pub source: Source,
     /// Names of frames.
     pub names: Names,
     /// The call tree, root first.
     pub tree: Tree,
     /// Allocation sites: each stack counted at its nearest caller outside allocator and standard library (see
-    /// [`plumbing`]). Most bytes first.
+    /// [`plumbing`]). Of all else the innermost function that is neither these nor the kernel's. Most bytes first.
     pub sites: Vec<Row>,
     /// Functions with all that was allocated below them: each stack counted once for each distinct function in it.
     /// Most bytes first.
@@ -115,7 +119,7 @@ impl Profile {
         let allocated = Arc::new(Calibration::new(recording));
         let names = Names::new(recording, parts);
         let paths = Paths::new(recording, &names, of_stack);
-        let site_of = tables::sites(&paths, &names);
+        let site_of = tables::sites(recording, &paths, &names);
         let view = options.view_of(recording).unwrap_or_default();
         let (mut live, mut calibration) = (None, allocated.clone());
         if recording.about.live.is_some() {
@@ -140,8 +144,8 @@ impl Profile {
         let parts = tables::parts(of_stack, &names, &calibration);
         let rules = &options.rules;
         let regions = (!rules.is_empty()).then(|| Regions::new(recording, rules, &names, &tree, &calibration));
-        let split = options.split;
-        Self { names, tree, sites, functions, split, parts, regions, view, calibration, allocated, live }
+        let (split, source) = (options.split, recording.about.source);
+        Self { source, names, tree, sites, functions, split, parts, regions, view, calibration, allocated, live }
     }
 
     /// Everything, attributed or not.

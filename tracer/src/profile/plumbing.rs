@@ -1,7 +1,10 @@
-//! Which functions only pass an allocation on: allocators and the containers of the standard libraries.
+//! Which functions only pass an allocation on: allocators and the containers of the standard libraries; and the kernel, where
+//! something else than allocations was sampled.
 //!
 //! The table of sites names, for each stack, the nearest caller that is none of these. It is a rule over names, nothing
 //! more; flame graph and table of functions leave nothing out.
+
+use crate::recording::KERNEL_MARK;
 
 /// Exact names in C: the allocation functions themselves and functions whose purpose is to return fresh memory.
 const C: &[&str] = &[
@@ -31,6 +34,11 @@ const C: &[&str] = &[
     "xcalloc",
     "xrealloc",
     "xstrdup",
+    "mmap",
+    "mmap64",
+    "mremap",
+    "brk",
+    "sbrk",
 ];
 
 /// Beginnings of names in C: inner functions of glibc, jemalloc, tcmalloc and mimalloc, Rust's allocation symbols, and the
@@ -58,6 +66,11 @@ const C_PREFIXES: &[&str] = &[
     "_int_memalign",
     "_mid_memalign",
     "tcache_",
+    "sysmalloc",
+    "__mmap",
+    "__brk",
+    "__sbrk",
+    "__glibc_morecore",
     "je_",
     "_rjem_",
     "tc_",
@@ -68,6 +81,84 @@ const C_PREFIXES: &[&str] = &[
     "__rdl_",
     "__rg_",
 ];
+
+/// Functions of allocators, beside the [`C`] and [`C_PREFIXES`] that are theirs: those that release, and inner ones.
+const ALLOCATOR: &[&str] = &[
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "memalign",
+    "aligned_alloc",
+    "posix_memalign",
+    "valloc",
+    "pvalloc",
+    "free",
+    "cfree",
+    "malloc_trim",
+    "malloc_consolidate",
+    "malloc_usable_size",
+    "unlink_chunk",
+    "systrim",
+    "alloc_perturb",
+    "free_perturb",
+    "arena_get2",
+    "heap_trim",
+    "munmap_chunk",
+    "runtime.mallocgc",
+];
+
+/// Beginnings of such names.
+const ALLOCATOR_PREFIXES: &[&str] = &[
+    "__libc_malloc",
+    "__libc_calloc",
+    "__libc_realloc",
+    "__libc_memalign",
+    "__libc_free",
+    "__GI___libc_malloc",
+    "__GI___libc_calloc",
+    "__GI___libc_realloc",
+    "__GI___libc_free",
+    "_int_malloc",
+    "_int_free",
+    "_int_realloc",
+    "_int_memalign",
+    "_mid_memalign",
+    "ptmalloc_",
+    "sysmalloc",
+    "tcache_",
+    "je_",
+    "_rjem_",
+    "tc_",
+    "mi_",
+    "_mi_",
+    "tcmalloc::",
+    "operator new",
+    "operator delete",
+    "__rust_alloc",
+    "__rust_dealloc",
+    "__rust_realloc",
+    "__rustc::__rust_alloc",
+    "__rustc::__rust_dealloc",
+    "__rustc::__rust_realloc",
+    "__rdl_",
+    "__rg_",
+    "_PyMem_",
+    "PyMem_",
+    "_PyObject_Malloc",
+    "_PyObject_Free",
+    "PyObject_Malloc",
+    "PyObject_Calloc",
+    "PyObject_Realloc",
+    "PyObject_Free",
+];
+
+/// Parts of the names of files that hold an allocator and nothing else.
+const ALLOCATOR_MODULES: &[&str] = &["libjemalloc", "libmimalloc", "libtcmalloc"];
+
+/// Beginnings of the names of such files.
+const C_LIBRARY: &[&str] =
+    &["libc.so.", "libc-2.", "libm.so.", "libm-2.", "libpthread", "ld-linux", "ld-2.", "ld-musl", "libc.musl"];
 
 /// Namespaces of Rust and C++.
 const NAMESPACES: &[&str] = &["alloc", "core", "std", "hashbrown", "__gnu_cxx", "tcmalloc", "__rustc"];
@@ -82,8 +173,32 @@ pub fn is_plumbing(name: &str) -> bool {
     {
         return true;
     }
+    if name.ends_with(KERNEL_MARK) {
+        return true;
+    }
     let root = namespace(name);
     NAMESPACES.contains(&root)
+}
+
+/// Whether a function is an allocator's: time below it is spent for whoever calls it.
+pub fn is_allocator(name: &str) -> bool {
+    let plain = name.split(['@', '.']).next().unwrap_or(name);
+    ALLOCATOR.contains(&plain)
+        || ALLOCATOR.contains(&name)
+        || ALLOCATOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether everything in the module at a path is an allocator's.
+pub fn is_allocator_module(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    ALLOCATOR_MODULES.iter().any(|name| file.starts_with(name))
+}
+
+/// Whether the module at a path is the C library, the dynamic loader, or what the kernel maps in their place: time in `memcpy` or
+/// `recv` is spent for whoever calls it.
+pub fn is_c_library(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    C_LIBRARY.iter().any(|name| file.starts_with(name)) || path == "[vdso]"
 }
 
 /// The outermost namespace of a qualified name, of a Rust impl's self type (`<alloc::vec::Vec<T> as Clone>::clone`), or
@@ -131,6 +246,8 @@ mod tests {
         for name in [
             "malloc",
             "realloc.part.0",
+            "sysmalloc_mmap.isra.0",
+            "do_syscall_64_[k]",
             "malloc@@GLIBC_2.2.5",
             "__libc_malloc",
             "operator new(unsigned long)",
@@ -148,6 +265,28 @@ mod tests {
         ] {
             assert!(is_plumbing(name), "{name}");
         }
+    }
+
+    #[test]
+    fn allocators_are_told_from_those_who_call_them() {
+        for name in [
+            "malloc",
+            "cfree@GLIBC_2.2.5",
+            "_int_free",
+            "operator delete(void*, unsigned long)",
+            "__rustc::__rust_dealloc",
+            "runtime.mallocgc",
+            "sysmalloc.part.0",
+        ] {
+            assert!(is_allocator(name), "{name}");
+        }
+        for name in ["freeze", "alloc::vec::Vec<T>::push", "strdup", "main", "runtime.mallocgcX", ""] {
+            assert!(!is_allocator(name), "{name}");
+        }
+        assert!(is_allocator_module("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"));
+        assert!(!is_allocator_module("/usr/lib/libjemalloc/libc.so.6"));
+        assert!(is_c_library("/usr/lib/libjemalloc/libc.so.6") && is_c_library("[vdso]"));
+        assert!(!is_c_library("/usr/lib/libcrypto.so.3") && !is_c_library("/opt/libcurl.so.4"));
     }
 
     #[test]

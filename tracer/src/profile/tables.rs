@@ -2,9 +2,9 @@
 
 use super::name::{NameIndex, NameKind, Names};
 use super::paths::Paths;
-use super::plumbing::is_plumbing;
+use super::sites::Sites;
 use crate::estimate::{Calibration, Measure};
-use crate::recording::StackIndex;
+use crate::recording::{Recording, StackIndex};
 
 /// A line of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,9 +16,9 @@ pub struct Row {
 }
 
 /// The site of each stack: see [`super::Profile`].
-pub fn sites(paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
-    let plumbing: Vec<bool> = (0..names.len() as NameIndex).map(|name| is_plumbing(names.text(name))).collect();
-    (0..paths.len() as StackIndex).map(|stack| site(stack, paths, names, &plumbing)).collect()
+pub fn sites(recording: &Recording, paths: &Paths, names: &Names) -> Vec<Option<NameIndex>> {
+    let sites = Sites::new(recording, paths, names);
+    (0..paths.len() as StackIndex).map(|stack| sites.of(stack)).collect()
 }
 
 /// The tables (sites, functions) of a recording whose stacks have these sites, see [`super::Profile`].
@@ -75,14 +75,6 @@ pub fn parts(of_stack: &[u32], names: &Names, calibration: &Calibration) -> Vec<
         }
     });
     rows(parts, names, NameKind::Part)
-}
-
-/// The innermost caller of the allocation function that is not plumbing; where all are, the outermost.
-fn site(stack: StackIndex, paths: &Paths, names: &Names, plumbing: &[bool]) -> Option<NameIndex> {
-    let path = paths.get(stack);
-    let functions = || path.iter().map(|frame| frame.name()).filter(|&name| names.kind(name) == NameKind::Function);
-    let callers = functions().rev().skip(paths.leaf_frames(stack));
-    callers.into_iter().find(|&name| !plumbing[name as usize]).or_else(|| functions().next())
 }
 
 fn rows(totals: Vec<Measure>, names: &Names, kind: NameKind) -> Vec<Row> {

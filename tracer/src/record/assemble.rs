@@ -2,16 +2,16 @@
 
 use std::time::UNIX_EPOCH;
 
-use tracer_ebpf::abi::sample::{Frame, WalkStatus};
+use tracer_ebpf::abi::sample::{Frame, NO_COUNTER, WalkStatus};
 
 use super::{discover::Probed, live::Fate, raw::RawRecording, samples::StoredSample, stacks::RawStack};
 use crate::{
-    probe::counters::ClassCounters,
+    probe::{counters::ClassCounters, kernel_event::KernelEvent},
     recording::{
         About, Block, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
         about::{Counter, Epoch, Process, SizeClass, Source, Truncation, Unwinding},
     },
-    symbolize::{self, Frames, Symbolized},
+    symbolize::{self, Frames, Symbolized, kernel},
     target::{self, Modules},
 };
 
@@ -48,13 +48,25 @@ pub fn assemble(raw: RawRecording) -> Recording {
             time_ns: sample.time_ns.saturating_sub(raw.start_ns),
             size: sample.size,
             interval: sample.interval,
-            counter: sample.function,
+            // CPU samples have none, and there are no counters then.
+            counter: if sample.function == NO_COUNTER { 0 } else { sample.function },
             epoch: epoch_of(&raw.epochs, sample.time_ns.saturating_sub(raw.start_ns)),
             block: block(sample.fate, raw.start_ns),
         })
         .collect();
     // The ring buffer keeps the order of CPUs, not quite that of time.
     samples.sort_by_key(|sample| sample.time_ns);
+    let counters = match raw.event {
+        None => raw
+            .points
+            .iter()
+            .zip(&raw.counters)
+            .map(|(point, counters)| counter(point, counters, &raw.modules))
+            .collect(),
+        Some(event) => {
+            event.counters().iter().zip(&raw.counters).map(|(name, counters)| of_kernel(name, counters)).collect()
+        }
+    };
     let about = About {
         tracer: env!("CARGO_PKG_VERSION").to_owned(),
         process,
@@ -62,16 +74,12 @@ pub fn assemble(raw: RawRecording) -> Recording {
         started_unix_ns: raw.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         duration_ns: raw.duration.as_nanos() as u64,
         ended: raw.ended,
-        counters: raw
-            .points
-            .iter()
-            .zip(&raw.counters)
-            .map(|(point, counters)| counter(point, counters, &raw.modules))
-            .collect(),
+        counters,
         losses: raw.losses,
-        source: Source::Allocations,
+        source: raw.event.map_or(Source::Allocations, KernelEvent::source),
         epochs: raw.epochs,
         cost: raw.cost,
+        cpu: raw.cpu,
         live: raw.live,
         unwinding,
         notes: raw.notes,
@@ -117,17 +125,26 @@ fn name_leaves(leaves: &[(LocationIndex, &str)], functions: &mut Vec<Function>, 
 }
 
 fn counter(probed: &Probed, counters: &ClassCounters, modules: &Modules) -> Counter {
-    let classes = (0u8..)
-        .zip(counters)
-        .filter(|(_, counter)| counter.calls > 0)
-        .map(|(class, counter)| SizeClass { class, calls: counter.calls, bytes: counter.bytes })
-        .collect();
     Counter {
         function: probed.point.function.clone(),
         module: path(modules, probed.module).to_owned(),
         family: probed.point.family.to_owned(),
-        classes,
+        classes: classes(counters),
     }
+}
+
+/// The counter of an event of the kernel.
+fn of_kernel(name: &str, counters: &ClassCounters) -> Counter {
+    let (function, module) = (name.to_owned(), kernel::MODULE.to_owned());
+    Counter { function, module, family: "kernel".to_owned(), classes: classes(counters) }
+}
+
+fn classes(counters: &ClassCounters) -> Vec<SizeClass> {
+    (0u8..)
+        .zip(counters)
+        .filter(|(_, counter)| counter.calls > 0)
+        .map(|(class, counter)| SizeClass { class, calls: counter.calls, bytes: counter.bytes })
+        .collect()
 }
 
 fn named_stack(stack: &RawStack, frames: &mut Frames, modules: &Modules) -> Stack {
@@ -201,6 +218,7 @@ fn reason(status: WalkStatus) -> &'static str {
         WalkStatus::Corrupt => "unwind table inconsistent",
         WalkStatus::Stale => "mappings being read again",
         WalkStatus::NoProcess => "process not known yet",
+        WalkStatus::Trapped => "inside the trap of a probe",
     }
 }
 

@@ -25,9 +25,14 @@ pub struct Calibrating {
 }
 
 impl Calibrating {
+    /// Nothing is to be measured: there are no allocation probes.
+    pub fn none() -> Self {
+        Self { running: None, calibration: Calibration::unknown(), failure: None }
+    }
+
     /// Begins. Until [`wait`](Self::wait) has returned no allocation probe may be attached.
     pub fn begin(programs: &mut Programs) -> Self {
-        let mut calibrating = Self { running: None, calibration: Calibration::unknown(), failure: None };
+        let mut calibrating = Self::none();
         let settings = programs.maps.settings.clone();
         let Some(program) = programs.allocation() else {
             let attach = |path: &Path, points: &[Point], pid| programs.attach(path, points, pid);

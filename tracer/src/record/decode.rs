@@ -95,8 +95,12 @@ fn sample(bytes: &[u8]) -> Result<RawSample, DecodeError> {
     if count > MAX_FRAMES {
         return Err(DecodeError::Unknown { what: "frame count", value: header.frame_count });
     }
-    let frames =
-        (0..count).map(|index| fields.u64(size_of::<Header>() + index * 8).map(Frame)).collect::<Result<_, _>>()?;
+    let frame = |index| {
+        let raw = fields.u64(size_of::<Header>() + index * 8)?;
+        // The kernel's walk gives return addresses as they are; the walk of tracer has done this already.
+        Ok(Frame(if Frame(raw).is_kernel() && index > 0 { raw - 1 } else { raw }))
+    };
+    let frames = (0..count).map(frame).collect::<Result<_, _>>()?;
     Ok(RawSample { header, status, frames })
 }
 
@@ -190,6 +194,14 @@ mod tests {
             (sample.frames[0].by_frame_pointer(), sample.frames[0].module(), sample.frames[0].address()),
             (true, 2, 0x1234)
         );
+    }
+
+    #[test]
+    fn callers_in_the_kernel_are_named_by_their_calls() {
+        let [leaf, caller, user] = [0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000, 2 << 48 | 7];
+        let Ok(Record::Sample(sample)) = decode(&record(&[leaf, caller, user], 3, 0)) else { panic!("not a sample") };
+        assert_eq!(sample.frames, [leaf, caller - 1, user].map(Frame));
+        assert!(sample.frames[1].is_kernel() && !sample.frames[1].by_frame_pointer() && !sample.frames[2].is_kernel());
     }
 
     #[test]

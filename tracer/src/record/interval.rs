@@ -23,6 +23,8 @@ const WANTED_SAMPLES: f64 = 15_366.0;
 const MAX_RATE: f64 = 2000.0;
 /// Duration to aim at when the run is open-ended.
 const OPEN_ENDED: Duration = Duration::from_secs(30);
+/// See [`IntervalControl::for_events`]: four events of a page.
+const EVERY_BELOW: u64 = 16 << 10;
 const MIN: u64 = 256;
 const MAX: u64 = 1 << 31;
 
@@ -32,6 +34,8 @@ pub struct IntervalControl {
     setting: IntervalSetting,
     samples_per_second: f64,
     interval: u64,
+    /// Intervals below this are 0 instead.
+    every_below: u64,
     /// Never below this, whatever the setting.
     least: u64,
     /// Bytes per second, smoothed; 0 before the first observation.
@@ -46,7 +50,14 @@ impl IntervalControl {
             IntervalSetting::Auto => START,
             IntervalSetting::Fixed(interval) => interval,
         };
-        Self { setting, samples_per_second: (WANTED_SAMPLES / seconds).min(MAX_RATE), interval, least: 0, rate: 0.0 }
+        let samples_per_second = (WANTED_SAMPLES / seconds).min(MAX_RATE);
+        Self { setting, samples_per_second, interval, every_below: 0, least: 0, rate: 0.0 }
+    }
+
+    /// For events that are few as a rule and a page large at least: all are sampled until there are too many of them.
+    pub fn for_events(setting: IntervalSetting, duration: Option<Duration>) -> Self {
+        let interval = if setting == IntervalSetting::Auto { 0 } else { Self::new(setting, duration).interval };
+        Self { every_below: EVERY_BELOW, interval, ..Self::new(setting, duration) }
     }
 
     /// The interval to sample with now.
@@ -76,6 +87,11 @@ impl IntervalControl {
             return None;
         }
         let wanted = (self.rate / self.samples_per_second).clamp(MIN as f64, MAX as f64).max(self.least as f64);
+        if wanted < self.every_below as f64 {
+            let changes = self.interval != 0;
+            self.interval = 0;
+            return changes.then_some(0);
+        }
         let ratio = wanted / self.interval as f64;
         if (1.0 / 1.5..=1.5).contains(&ratio) {
             return None;
@@ -112,6 +128,19 @@ mod tests {
         let mut control = IntervalControl::new(IntervalSetting::Fixed(4096), None);
         assert_eq!(control.observe(1 << 40, SECOND), None);
         assert_eq!(control.interval(), 4096);
+    }
+
+    #[test]
+    fn every_event_is_sampled_unless_there_are_too_many() {
+        let mut control = IntervalControl::for_events(IntervalSetting::Auto, Some(10 * SECOND));
+        assert_eq!((control.interval(), control.observe(4096 * 1000, SECOND)), (0, None));
+        let interval = control.observe(4096 * 1_000_000, SECOND).unwrap();
+        assert!(interval > EVERY_BELOW);
+        for _ in 0..20 {
+            control.observe(4096 * 10, SECOND);
+        }
+        assert_eq!(control.interval(), 0);
+        assert_eq!(IntervalControl::for_events(IntervalSetting::Fixed(7), None).interval(), 7);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod attached;
 pub mod budget;
 pub mod child;
 pub mod cost;
+pub mod cpu;
 pub mod decode;
 pub mod discover;
 pub mod error;

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::{discover::Probed, samples::SampleParts};
 use crate::{
-    probe::{counters::ClassCounters, programs::Programs},
-    recording::about::{Cost, Ended, Epoch, Live, Losses},
+    probe::{counters::ClassCounters, kernel_event::KernelEvent, programs::Programs},
+    recording::about::{Cost, CpuTime, Ended, Epoch, Live, Losses},
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -21,11 +21,15 @@ pub struct RawRecording {
     pub names: Vec<NameSources>,
     /// Samples, stacks, thread names.
     pub parts: SampleParts,
+    /// CPU time as the kernel accounts for it, where CPU time was sampled.
+    pub cpu: Option<CpuTime>,
     /// Modules by number, their files open.
     pub modules: Modules,
+    /// What samples were taken at; `None` = allocations.
+    pub event: Option<KernelEvent>,
     /// Probed functions by slot.
     pub points: Vec<Probed>,
-    /// Their exact counters by slot.
+    /// Exact counters by slot: of `points`, or of `event`.
     pub counters: Vec<ClassCounters>,
     /// What was lost.
     pub losses: Losses,

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::interval::IntervalSetting;
-use crate::probe::live::LiveOptions;
+use super::interval::{IntervalControl, IntervalSetting};
+use crate::probe::{kernel_event::KernelEvent, live::LiveOptions};
 
 /// What to record.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// For how long; `None` = until stopped.
     pub duration: Option<Duration>,
-    /// How densely.
+    /// What samples are taken at; `None` = allocations, of which those are sampled that `interval` says.
+    pub event: Option<KernelEvent>,
+    /// How densely. CPU time is sampled at every tick, whatever this says.
     pub interval: IntervalSetting,
     /// Part of the target's CPU time that may be spent at most; `None` = any: every allocation is counted.
     pub max_overhead: Option<f64>,
@@ -37,4 +39,18 @@ pub struct Progress {
     pub bytes: u64,
     /// Samples lost so far.
     pub lost: u64,
+}
+
+impl Request {
+    /// What chooses the interval.
+    pub(super) fn interval_control(&self) -> IntervalControl {
+        match self.event {
+            None => IntervalControl::new(self.interval, self.duration),
+            Some(KernelEvent::Cpu { period_ns }) => {
+                IntervalControl::new(IntervalSetting::Fixed(period_ns), self.duration)
+            }
+            // Far rarer than allocations: as a rule every one is recorded.
+            Some(_) => IntervalControl::for_events(self.interval, self.duration),
+        }
+    }
 }

@@ -19,6 +19,7 @@ use super::{
     attached::{Attached, Scope},
     child::Child,
     cost::{Calibrating, Own, cost},
+    cpu::CpuClocks,
     decode::{Record, decode},
     discover::{DiscoverError, Probed, Wanted, discover},
     error::SessionError,
@@ -54,6 +55,7 @@ pub struct Session {
     wanted: Arc<Wanted>,
     searched: Searched,
     late: Late,
+    cpu: CpuClocks,
     /// What a hit costs, while it is being measured.
     calibrating: Calibrating,
     windows: Option<Windows>,
@@ -100,8 +102,9 @@ impl Session {
     /// # Errors
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
-        let control = IntervalControl::new(request.interval, request.duration);
-        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
+        let control = request.interval_control();
+        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so;
+        // the program break is not followed.
         let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
         let types = KernelTypes::parse(&blob);
         let settings = Settings {
@@ -114,9 +117,13 @@ impl Session {
             tracer: std::process::id(),
             return_probes: types.as_ref().and_then(KernelTypes::return_probes).unwrap_or_default(),
             parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
+            program_break: types.as_ref().and_then(KernelTypes::program_break).unwrap_or_default(),
         };
         let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
-        let calibrating = Calibrating::begin(&mut programs);
+        let calibrating = match request.event {
+            None => Calibrating::begin(&mut programs),
+            Some(_) => Calibrating::none(),
+        };
         let wanted = Arc::new(Wanted { releases: request.live.is_some(), ..Wanted::default() });
         let now = Instant::now();
         Ok(Self {
@@ -126,6 +133,7 @@ impl Session {
             wanted: Arc::clone(&wanted),
             searched: Searched::default(),
             late: Late::new(wanted),
+            cpu: CpuClocks::default(),
             calibrating,
             windows: None,
             spent: Own::now(),
@@ -157,12 +165,15 @@ impl Session {
         Self { late: Late::new(Arc::clone(&wanted)), wanted, ..self }
     }
 
-    /// Chooses the functions of a process to probe.
+    /// Chooses the functions of a process to probe: none where samples are taken at an event of the kernel.
     ///
     /// # Errors
     /// When its mappings cannot be read, nothing in it is known to allocate, or what the user names cannot be probed; when blocks
     /// are to be followed and none can be.
     pub fn discover(&mut self, target: &Process) -> Result<Vec<Probed>, SessionError> {
+        if self.request.event.is_some() {
+            return Ok(Vec::new());
+        }
         let scan = self.processes.scan(target.pid)?;
         let found = discover(self.processes.modules(), target.pid, &scan, &self.wanted);
         self.searched.note(&found);
@@ -205,16 +216,24 @@ impl Session {
     /// Begins to count and sample.
     ///
     /// # Errors
-    /// [`SessionError::Map`]; [`SessionError::Discover`] when no process has a function that the user names. A program that
+    /// [`SessionError::Map`]; [`SessionError::Load`] for an event of the kernel; [`SessionError::Discover`] when no process has a function that the user names. A program that
     /// tracer started may yet run another one.
     pub fn begin(&mut self) -> Result<(), SessionError> {
         if let (None, Some(missed)) = (&self.child, self.searched.missed(&self.wanted).next()) {
             return Err(DiscoverError::from(missed.clone()).into());
         }
+        if let Some(event) = self.request.event {
+            self.programs.attach_event(event)?;
+        }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
         (self.observed, self.spent) = (self.start, Own::now());
         if self.blocks.is_some() {
             self.resident = Resident::begin(&self.targets);
+        }
+        if let Some(event) = self.request.event {
+            // Nothing comes and goes: it is in all the time.
+            self.cpu.begin(event, &self.targets, self.request.children);
+            return Ok(self.programs.maps.settings.change(|settings| settings.enabled = 1)?);
         }
         if let Some(failure) = self.calibrating.failure.take() {
             self.late.note(failure);
@@ -286,7 +305,7 @@ impl Session {
                 self.follow_child()?;
             }
             self.processes.refresh_changed(&mut self.programs.maps)?;
-            for (process, scan) in self.processes.arrived() {
+            for (process, scan) in self.processes.arrived().into_iter().filter(|_| self.request.event.is_none()) {
                 let (modules, points) = (self.processes.modules(), self.attached.points());
                 self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
             }
@@ -318,6 +337,8 @@ impl Session {
         let duration = self.start.elapsed();
         let windows = self.windows.as_mut().and_then(Windows::stop);
         self.programs.maps.settings.change(|settings| (settings.enabled, settings.launched) = (0, 0))?;
+        let cpu = self.cpu.finish();
+        self.programs.detach_event();
         // Those of a session that did not begin.
         drop(self.attached.take_links());
         // If it was about to be looked at again, it goes on unseen.
@@ -326,9 +347,8 @@ impl Session {
         if let Some(mut ring) = self.programs.maps.events.take() {
             while self.drain(&mut ring) {}
         }
-        let counters = (0..self.attached.points().len() as u32)
-            .map(|slot| counters::function(&self.programs.maps, slot))
-            .collect::<Result<_, _>>()?;
+        let counters =
+            (0..self.slots()).map(|slot| counters::function(&self.programs.maps, slot)).collect::<Result<_, _>>()?;
         let kernel = counters::losses(&self.programs.maps)?;
         let mut losses = Losses {
             ring_full: counters::loss(&kernel, Loss::RingFull),
@@ -347,7 +367,9 @@ impl Session {
             targets: self.targets,
             names: self.names,
             parts: self.samples.into_parts(),
+            cpu,
             modules,
+            event: self.request.event,
             points: self.attached.into_points(),
             counters,
             losses,
@@ -397,6 +419,12 @@ impl Session {
         }
     }
 
+    /// Counter slots in use.
+    fn slots(&self) -> u32 {
+        let of_event = self.request.event.map_or(0, |event| event.counters().len());
+        (self.attached.points().len() + of_event) as u32
+    }
+
     /// Which processes the probes of a process's functions are for.
     fn scope(&self, process: u32) -> Scope {
         if self.request.children { None } else { NonZeroU32::new(process) }
@@ -412,7 +440,7 @@ impl Session {
                     if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(live::is_followed)) {
                         blocks.sampled(sample.header.thread, sample.header.time_ns, self.samples.len());
                     }
-                    let leaf = point.map_or(Frame(0), leaf);
+                    let leaf = point.map_or(address(sample.header.stopped_at), leaf);
                     self.samples.push(sample, leaf);
                 }
                 Ok(Record::Release(release)) => {
@@ -441,7 +469,7 @@ impl Session {
     /// Reads the exact counters and lets the interval follow them.
     fn observe(&mut self) -> Result<Progress, SessionError> {
         let mut bytes = 0u64;
-        for slot in 0..self.attached.points().len() as u32 {
+        for slot in 0..self.slots() {
             for class in counters::function(&self.programs.maps, slot)? {
                 bytes = bytes.wrapping_add(class.bytes);
             }
@@ -543,6 +571,11 @@ async fn all_readable(descriptors: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
 /// The frame of a probed function, for samples whose walk found none.
 fn leaf(point: &Probed) -> Frame {
     Frame(u64::from(point.module) << 48 | point.point.instruction_address() & 0xffff_ffff_ffff)
+}
+
+/// An address that is known to lie in no module.
+fn address(address: u64) -> Frame {
+    Frame(address & 0xffff_ffff_ffff)
 }
 
 /// Registers an owner of a descriptor with the event loop.

@@ -30,6 +30,9 @@ pub struct About {
     /// What the measurement cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// CPU time was sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuTime>,
     /// Releases were followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
@@ -72,7 +75,8 @@ pub enum Source {
 }
 
 impl Source {
-    fn is_allocations(&self) -> bool {
+    /// Whether samples are allocations.
+    pub fn is_allocations(&self) -> bool {
         *self == Self::Allocations
     }
 }
@@ -145,6 +149,17 @@ pub struct Cost {
     pub tracer_cpu_ns: u64,
     /// tracer's own peak of resident memory, bytes.
     pub tracer_peak_bytes: u64,
+}
+
+/// CPU time as the kernel accounts for it, to compare samples with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuTime {
+    /// Nanoseconds between ticks.
+    pub period_ns: u64,
+    /// CPU time of the processes while recording, in nanoseconds, exact. `None` where one of them had ended before it could be
+    /// read, and where children were sampled too.
+    pub accounted_ns: Option<u64>,
 }
 
 /// What following releases left.

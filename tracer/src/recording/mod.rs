@@ -56,6 +56,9 @@ pub struct Module {
     pub file_offset: u64,
 }
 
+/// Ends the name of a function of the kernel: the mark that `stackcollapse-perf.pl` gives it.
+pub const KERNEL_MARK: &str = "_[k]";
+
 /// A function's names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Function {
@@ -121,9 +124,10 @@ pub struct Sample {
     pub thread_name: String,
     /// Nanoseconds since the recording began.
     pub time_ns: u64,
-    /// Requested bytes; nanoseconds of CPU time for [`about::Source::Cpu`]; bytes for page faults, `mmap` and `brk`.
+    /// Requested bytes; nanoseconds between ticks for [`about::Source::Cpu`]; bytes for page faults, `mmap` and `brk`.
     pub size: u64,
-    /// Mean bytes between samples in force at this one; 0 = every allocation was sampled.
+    /// Mean bytes between samples in force at this one, 0 = every allocation was sampled; nanoseconds for
+    /// [`about::Source::Cpu`].
     pub interval: u64,
     /// Which of [`About::counters`] it was counted in.
     pub counter: u32,

@@ -10,6 +10,7 @@ pub mod debug_file;
 pub mod demangle;
 pub mod frames;
 pub mod image;
+pub mod kernel;
 pub mod lookup;
 pub mod perf_map;
 pub mod symbols;
@@ -23,6 +24,7 @@ use std::io;
 
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use tracer_ebpf::abi::sample::KERNEL_MODULE;
 
 pub use frames::Frames;
 pub use lookup::DebugInfo;
@@ -87,6 +89,7 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
     let host = Root::host().ok();
     let roots: Vec<&Root> = sources.first().map(|first| &first.root).into_iter().chain(&host).collect();
     let wanted = Wanted { debug_info: settings.debug_info, inlined: settings.inlined };
+    let of_kernel = by_module.remove(&KERNEL_MODULE).unwrap_or_default();
     let by_module: Vec<_> = by_module.into_iter().collect();
     let named: Vec<_> = in_parallel(|| {
         let items = by_module.par_iter();
@@ -110,6 +113,9 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
         let map = source.and_then(|source| PerfMap::read(&source.root, source.namespace_pid, source.uid));
         let names = map.map(|map| map.names(&addresses(indices)));
         result.run_time_code(frames.places(), indices, Some(*process), names);
+    }
+    if !of_kernel.is_empty() {
+        result.kernel(&of_kernel, kernel::names(&addresses(&of_kernel)));
     }
     result.finish()
 }

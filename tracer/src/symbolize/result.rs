@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::frames::Place;
+use super::kernel;
 use super::lookup::{Answer, DebugInfo};
 use super::name_module::NamedModule;
 use super::perf_map::{PerfMapNames, PerfMapProblem};
 use super::unresolved::Unresolved;
-use crate::recording::{Function, FunctionIndex, Line, Location, Module, ModuleIndex};
+use crate::recording::{Function, FunctionIndex, KERNEL_MARK, Line, Location, Module, ModuleIndex};
 use crate::target;
 
 /// The tables of a recording that symbolization fills, and how it went.
@@ -21,7 +22,7 @@ pub struct Symbolized {
     pub functions: Vec<Function>,
     /// By the indices that [`Frames`](super::Frames) gave.
     pub locations: Vec<Location>,
-    /// One for each of `modules`.
+    /// One for each of `modules` that is a file.
     pub module_reports: Vec<ModuleReport>,
     /// One for each process with frames outside all modules.
     pub run_time_code: Vec<RunTimeCodeReport>,
@@ -154,6 +155,18 @@ impl Builder {
             reason: (unresolved > 0).then_some(reason),
             malformed_lines,
         });
+    }
+
+    /// Adds frames of the kernel.
+    pub fn kernel(&mut self, indices: &[usize], named: Vec<kernel::Named>) {
+        let module = self.result.modules.len() as ModuleIndex;
+        self.result.modules.push(Module { path: kernel::MODULE.to_owned(), ..Module::default() });
+        for (&place, kernel::Named { offset, name }) in indices.iter().zip(named) {
+            let system_name = name.unwrap_or_else(|| kernel::MODULE.to_owned());
+            let name = format!("{system_name}{}", KERNEL_MARK);
+            let line = Line { function: self.function(Function { name, system_name, file: String::new() }), line: 0 };
+            self.result.locations[place] = Location { module: Some(module), address: offset, lines: vec![line] };
+        }
     }
 
     pub fn finish(self) -> Symbolized {

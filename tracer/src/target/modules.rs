@@ -10,8 +10,8 @@ use super::elf::ElfError;
 use super::mappings::{Entry, MappingKind, Mappings};
 use super::module::{Contents, Missing, Module};
 
-/// Module numbers have 15 bits in a [`Frame`](tracer_ebpf::abi::sample::Frame), and 0 means none.
-pub const MAX_MODULES: usize = 0x7fff;
+/// Module numbers have 15 bits in a [`Frame`](tracer_ebpf::abi::sample::Frame), 0 means none, and the last one is the kernel's.
+pub const MAX_MODULES: usize = tracer_ebpf::abi::sample::KERNEL_MODULE as usize - 1;
 /// `AT_BASE` of `<elf.h>`: where the program interpreter was loaded.
 const AT_BASE: u64 = 7;
 

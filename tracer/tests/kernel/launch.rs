@@ -301,6 +301,7 @@ fn several_processes_are_counted_together() {
         until("reading", || fs::read_to_string(&wchan).unwrap_or_default().starts_with("0 0x0 "));
     }
     let request = Request {
+        event: None,
         duration: None,
         interval: IntervalSetting::Fixed(0),
         max_overhead: None,

@@ -1,6 +1,7 @@
 //! The BPF object loads, and stays far below the verifier's limit.
 
 use tracer::probe::{
+    kernel_event::KernelEvent,
     live::LiveOptions,
     programs::{CALIBRATION, Options, Programs},
 };
@@ -12,10 +13,13 @@ use crate::recording::alone;
 /// shrinks from one kernel to the next.
 const BUDGET: u64 = 50_000;
 
+/// Settings of programs that do nothing yet.
+pub fn settings() -> Settings {
+    Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, ..Settings::default() }
+}
+
 fn load(calibration: &[&'static str], live: Option<LiveOptions>) -> Programs {
-    let settings =
-        Settings { interval: 1 << 19, max_frames: 128, enabled: 0, wakeup_bytes: 1 << 20, ..Settings::default() };
-    let loaded = Programs::load_with(&Options { settings, ring_bytes: 1 << 22, live }, calibration);
+    let loaded = Programs::load_with(&Options { settings: settings(), ring_bytes: 1 << 22, live }, calibration);
     loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -33,7 +37,12 @@ fn budget() {
     let Some(_guard) = alone() else { return };
     // Programs that a recording loads only when it needs them are asked for like those of the benchmarks.
     let on_demand = [&CALIBRATION[..], &["libraries_loaded"]].concat();
-    let mut counts = load(&on_demand, None).verified_instructions().unwrap();
+    let mut programs = load(&on_demand, None);
+    for event in KernelEvent::ALL {
+        programs.attach_event(event).unwrap_or_else(|error| panic!("{event:?}: {error}"));
+    }
+    let mut counts = programs.verified_instructions().unwrap();
+    drop(programs);
     // Returns are seen in one way or the other.
     for sessions in [true, false] {
         let live = LiveOptions { blocks: 1024, sessions };

@@ -16,6 +16,7 @@ pub const EVERY: IntervalSetting = IntervalSetting::Fixed(0);
 pub fn request(interval: IntervalSetting) -> Request {
     Request {
         duration: None,
+        event: None,
         interval,
         max_overhead: None,
         max_frames: 1024,

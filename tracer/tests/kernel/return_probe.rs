@@ -81,7 +81,8 @@ fn mount_tracefs() {
     }
 }
 
-fn file_offset(path: &Path, function: &str) -> u64 {
+/// The offset in its file at which a function begins.
+pub fn file_offset(path: &Path, function: &str) -> u64 {
     let bytes = fs::read(path).expect("the program");
     let file = object::File::parse(&*bytes).expect("an ELF file");
     let address = file

@@ -71,6 +71,18 @@ impl Background {
         }
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it fails, with what it wrote.
+    pub fn wait(mut self) -> anyhow::Result<()> {
+        let status = self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        if !status.success() {
+            bail!("{} failed ({status}); it wrote:\n{}", self.name, self.output()?);
+        }
+        Ok(())
+    }
+
     /// Asks it to end (as Ctrl-C does), waits, and kills it when it does not; returns what it wrote.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::{
         show,
     },
     output::{self, Destination, Format},
-    probe::live::LiveOptions,
+    probe::{kernel_event::KernelEvent, live::LiveOptions},
     profile::View,
     record::{interval::IntervalSetting, request::Request},
 };
@@ -40,6 +40,10 @@ pub struct Args {
     children: bool,
     #[command(flatten)]
     functions: Functions,
+    /// What to sample: allocations, or what makes the process grow: pages it touches first, anonymous memory that is mapped, or
+    /// growth of the program break
+    #[arg(short, long, value_name = "EVENT", default_value = "alloc", conflicts_with_all = ["layer", "symbol", "offset", "live", "max_overhead"])]
+    event: Event,
     /// For how long, such as 500ms, 30s or 2m; without it until Ctrl-C or the end of the process
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -86,6 +90,31 @@ pub struct Args {
     ring_buffer: u32,
 }
 
+/// What `tracer record` samples.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Event {
+    /// Allocations
+    Alloc,
+    /// Page faults, a page each
+    PageFaults,
+    /// Anonymous memory that mmap maps and mremap adds, without address space that nothing can access
+    Mmap,
+    /// Growth of the program break
+    Brk,
+}
+
+impl Event {
+    /// The event of the kernel, and its name for files.
+    fn of_kernel(self) -> Option<(KernelEvent, &'static str)> {
+        match self {
+            Self::Alloc => None,
+            Self::PageFaults => Some((KernelEvent::PageFaults, "page-faults-")),
+            Self::Mmap => Some((KernelEvent::Mmap, "mmap-")),
+            Self::Brk => Some((KernelEvent::Brk, "brk-")),
+        }
+    }
+}
+
 impl Args {
     /// Gives the arguments their meaning.
     ///
@@ -98,6 +127,7 @@ impl Args {
             command,
             children,
             functions,
+            event,
             duration,
             interval,
             output,
@@ -116,11 +146,13 @@ impl Args {
         if matches!(scope, Scope::Program(_)) && output.contains(&Destination::Stdout) {
             bail!("`-o -` would mix with what the program writes to stdout; name a file");
         }
+        let event = event.of_kernel();
         let whole = matches!(scope, Scope::Program(_)) || interval == IntervalSetting::Fixed(0) || live;
         let max_overhead = overhead::resolve(max_overhead, whole);
-        let outputs = destinations(&scope.label(), output)?;
+        let outputs = destinations(&format!("{}{}", event.map_or("", |(_, name)| name), scope.label()), output)?;
         let request = Request {
             duration,
+            event: event.map(|(event, _)| event),
             children,
             interval,
             max_overhead,
@@ -134,12 +166,12 @@ impl Args {
         if let Some(view) = show.view.filter(|view| *view != View::Allocated && !live) {
             bail!("the view {view} is of blocks whose release is followed: add --live, or leave --view out");
         }
-        Ok(Settings { scope, functions, request, outputs, show, force, quiet, verbose })
+        Ok(Settings { scope, functions, request, outputs, show, beside: None, force, quiet, verbose })
     }
 }
 
 /// What `-o` asks for. A picture alone is accompanied by the recording it was made from.
-fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
+pub fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
     let mut outputs = given;
     if outputs.is_empty() {
         outputs.push(Destination::parse(Path::new(&format!("tracer-{label}.svg")))?);
@@ -151,7 +183,8 @@ fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>
     Ok(outputs)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Understands a length of time.
+pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("a time is a number and a unit, such as 500ms, 30s or 2m".to_owned()),
@@ -170,14 +203,16 @@ fn interval(text: &str) -> Result<IntervalSetting, String> {
     }
 }
 
-fn table_bytes(text: &str) -> Result<u64, String> {
+/// Understands the memory for unwind tables.
+pub fn table_bytes(text: &str) -> Result<u64, String> {
     match size(text) {
         Some(bytes @ 0x10_0000..=0x1000_0000) => Ok(bytes),
         _ => Err("a size from 1MiB to 256MiB".to_owned()),
     }
 }
 
-fn ring_bytes(text: &str) -> Result<u32, String> {
+/// Understands the size of the buffer.
+pub fn ring_bytes(text: &str) -> Result<u32, String> {
     match size(text) {
         Some(bytes @ 4096..=0x4000_0000) if bytes.is_power_of_two() => Ok(bytes as u32),
         _ => Err("a power of two from 4KiB to 1GiB".to_owned()),

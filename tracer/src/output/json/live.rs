@@ -177,7 +177,7 @@ impl<'a> Live<'a> {
                 end,
                 explained: (end > 0).then(|| Share::new(in_use.measure.bytes.value, in_use.bytes, end as f64)),
             },
-            not_followed: Counted { calls: heap.not_followed.calls, bytes: heap.not_followed.bytes },
+            not_followed: Counted::new(profile.source, heap.not_followed),
             lifetimes: heap.sites.iter().map(|site| Site::new(name(site.name), site)).collect(),
             suspects: heap.suspects.sites.iter().map(|suspect| Grown::new(name(suspect.name), suspect)).collect(),
             snapshots: Snapshots {

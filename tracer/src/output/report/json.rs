@@ -8,7 +8,7 @@ use super::Report;
 use super::sizes::histogram;
 use crate::estimate::{Measure, Totals};
 use crate::output::json::{Rate, RegionLine, Rows, Shown, kind_of_totals, region_lines};
-use crate::recording::About;
+use crate::recording::{About, about::Source};
 
 /// Writes the document, ending in a line feed.
 pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -21,12 +21,18 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         };
         measures.iter().enumerate().map(rate).collect()
     };
-    let mut over_time = vec![Course { region: None, bytes_per_second: rates(&timeline.all) }];
+    let course = |measures: &[Measure]| match profile.source {
+        Source::Cpu => Rates::Time { nanoseconds_per_second: rates(measures) },
+        _ => Rates::Memory { bytes_per_second: rates(measures) },
+    };
+    let mut over_time = vec![Course { region: None, rates: course(&timeline.all) }];
     if let Some(regions) = &profile.regions {
-        over_time.extend(regions.rows.iter().map(|row| Course {
-            region: Some(regions.name(row.region)),
-            bytes_per_second: rates(timeline.region(row.region)),
-        }));
+        over_time.extend(
+            regions.rows.iter().map(|row| Course {
+                region: Some(regions.name(row.region)),
+                rates: course(timeline.region(row.region)),
+            }),
+        );
     }
     let document = Document {
         format: "tracer-report",
@@ -66,7 +72,15 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Course<'a> {
     region: Option<&'a str>,
-    bytes_per_second: Vec<Rate>,
+    #[serde(flatten)]
+    rates: Rates,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rates {
+    Memory { bytes_per_second: Vec<Rate> },
+    Time { nanoseconds_per_second: Vec<Rate> },
 }
 
 #[derive(Serialize)]

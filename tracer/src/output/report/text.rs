@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use super::Report;
 use super::sizes::{Bar, histogram};
 use crate::estimate::{Interval, Measure, Totals};
-use crate::output::quantity::{bytes, bytes_within, count, percent};
+use crate::output::quantity::{bytes, count, percent};
 use crate::output::{regions, text};
+use crate::recording::about::Source;
 
 /// Parts of a line that a bar is made of, from nothing to full.
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -24,8 +25,11 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     sizes(report, out)?;
     regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
-        let title = "Allocation sites: nearest caller outside allocator and standard library";
-        text::table(title, "site", profile, &profile.sites, out)?;
+        let title = match profile.source {
+            Source::Allocations => "Allocation sites: nearest caller outside allocator and standard library".to_owned(),
+            other => format!("{}: nearest function outside kernel, allocator and standard libraries", other.sites()),
+        };
+        text::table(&title, "site", profile, &profile.sites, out)?;
     }
     Ok(())
 }
@@ -43,8 +47,9 @@ fn course(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     let bound = if matches!(profile.totals(), Totals::AtLeast { .. }) { "; lower bounds" } else { "" };
     writeln!(
         out,
-        "\nBytes per second over time: a column is {column}, the highest of each line is full (estimates with 95 % \
-         intervals{bound})"
+        "\n{} per second over time: a column is {column}, the highest of each line is full (estimates with 95 % \
+         intervals{bound})",
+        if profile.source == Source::Cpu { "CPU time" } else { "Bytes" },
     )?;
     writeln!(out, "{:<26}  {:<width$}  of", "highest", "", width = timeline.stretches.len())?;
     line(report, &timeline.all, "all", out)?;
@@ -65,7 +70,7 @@ fn line(report: &Report<'_>, measures: &[Measure], name: &str, out: &mut dyn Wri
         _ => LEVELS[0],
     };
     let bars: String = rates.iter().map(level).collect();
-    writeln!(out, "{:<26}  {bars}  {name}", bytes_within(highest, interval))
+    writeln!(out, "{:<26}  {bars}  {name}", report.profile.source.amount_within(highest, interval))
 }
 
 /// The histogram of sizes.

@@ -38,6 +38,7 @@ pub fn write_difference(compared: &Compared<'_>, options: Options, out: &mut dyn
     let picture = Picture {
         title,
         subtitle,
+        source: compared.recordings[0].about.source,
         tree: &difference.tree,
         names: &difference.names,
         layout: &layout,

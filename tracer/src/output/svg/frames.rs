@@ -5,17 +5,18 @@ use inferno::flamegraph::color::Color;
 use super::colors;
 use super::layout::{Drawn, Layout};
 use super::tooltips::Look;
-use crate::output::quantity::{bytes, count, percent};
+use crate::output::quantity::{count, percent};
 use crate::output::shown::{self, Shown};
 use crate::profile::name::NameKind;
 use crate::profile::{Node, Profile};
+use crate::recording::about::Source;
 
 /// Tooltip and colour of a frame. With regions, a frame has the colour of the region that nearly all its bytes are of.
 pub fn look(profile: &Profile, layout: &Layout, drawn: Drawn) -> Look {
     let node = drawn.node.and_then(|node| Some((node as usize, profile.tree.nodes.get(node as usize)?)));
     let Some((index, node)) = node else {
         let share = drawn.width as f64 / layout.width as f64;
-        let bytes = bytes(share * profile.total().bytes.value);
+        let bytes = profile.source.amount(share * profile.total().bytes.value);
         let tooltip = format!("[other] ({bytes}, {}, stacks too narrow to be drawn)", percent(share));
         return Look { tooltip, color: None };
     };
@@ -42,14 +43,17 @@ fn tooltip(profile: &Profile, index: usize, node: &Node) -> String {
         1 => "1 sample".into(),
         n => format!("{} samples", count(n)),
     };
-    let (value, objects) = (bytes(total.bytes.value), count(total.objects.value.round() as u64));
+    let source = profile.source;
+    let (value, objects) = (source.amount(total.bytes.value), count(total.objects.value.round() as u64));
     let is_exact = profile.exact().is_some();
     match (node.frame, kind) {
-        (None, _) if is_exact => format!("all ({value} exact, 100 %, {samples}, {objects} objects exact)"),
-        (None, _) => format!("all ({}, 100 %, {samples})", shown::totals(&profile.calibration).replace(['(', ')'], "")),
+        (None, _) if is_exact => format!("all ({value} exact, 100 %, {samples}, {objects} {} exact)", source.objects()),
+        (None, _) => {
+            format!("all ({}, 100 %, {samples})", shown::totals(&profile.calibration, source).replace(['(', ')'], ""))
+        }
         (Some(frame), Some(NameKind::Unattributed)) if is_exact => {
             let (name, share) = (profile.names.text(frame.name()), percent(profile.share(total)));
-            format!("{name} ({value} exact, {share}, no samples, {objects} objects exact)")
+            format!("{name} ({value} exact, {share}, no samples, {objects} {} exact)", source.objects())
         }
         (Some(frame), _) => {
             let name = profile.names.text(frame.name());
@@ -60,7 +64,11 @@ fn tooltip(profile: &Profile, index: usize, node: &Node) -> String {
                 Some(format!(", region {}", regions.name(region).replace(['(', ')'], "|")))
             });
             let region = region.unwrap_or_default();
-            format!("{name}{inlined} ({bytes}, {share}, {samples}, {objects} objects{region})")
+            if source == Source::Cpu {
+                // A sample is a tick.
+                return format!("{name}{inlined} ({bytes}, {share}, {samples}{region})");
+            }
+            format!("{name}{inlined} ({bytes}, {share}, {samples}, {objects} {}{region})", source.objects())
         }
     }
 }

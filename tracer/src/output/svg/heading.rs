@@ -5,7 +5,7 @@ use crate::output::quantity::{bytes, bytes_within, count, duration, percent, tim
 use crate::output::shown;
 use crate::profile::name::printable;
 use crate::profile::{Profile, View};
-use crate::recording::{Recording, StackEnd};
+use crate::recording::{Recording, StackEnd, about::Source};
 
 /// What was recorded: process and duration.
 pub fn title(recording: &Recording, profile: &Profile) -> String {
@@ -27,14 +27,14 @@ fn what(profile: &Profile) -> String {
         (View::Temporary, Some(live)) => {
             format!("Bytes of temporary blocks, released within {}", time(live.temporary.within_ns))
         }
-        _ => "Allocated bytes".into(),
+        _ => profile.source.title().into(),
     }
 }
 
 /// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
 pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
     let mut amount = match profile.view {
-        View::Allocated => shown::totals(&profile.calibration),
+        View::Allocated => shown::totals(&profile.calibration, profile.source),
         view => {
             let total = profile.total();
             let amount = bytes_within(total.bytes.value, profile.bytes_interval(&total));
@@ -65,9 +65,12 @@ fn explained(recording: &Recording, in_use: &Measure) -> String {
 
 /// How far apart samples were: `1 per 512 KiB`.
 pub fn interval(recording: &Recording) -> String {
+    let source = recording.about.source;
     let intervals = || recording.samples.iter().map(|sample| sample.interval);
     match (intervals().min().unwrap_or(0), intervals().max().unwrap_or(0)) {
+        (_, 0) if source == Source::PageFaults => "every page fault".into(),
         (_, 0) => "every call".into(),
+        (low, _) if source == Source::Cpu => format!("1 per {} of CPU time", source.amount(low as f64)),
         (low, high) if low == high => format!("1 per {}", bytes(low as f64)),
         (low, high) => format!("1 per {} to {}", bytes(low as f64), bytes(high as f64)),
     }

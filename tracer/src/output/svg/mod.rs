@@ -21,7 +21,7 @@ use super::shown::Shown;
 use crate::profile::name::{NameKind, printable};
 use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Names, Profile, Tree, View};
-use crate::recording::Recording;
+use crate::recording::{Recording, about::Source};
 pub use difference::write_difference;
 use layout::{Drawn, Layout};
 use legend::{Entry, Legend};
@@ -52,16 +52,25 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
     let picture = Picture {
         title: heading::title(recording, profile),
         subtitle: heading::subtitle(recording, profile),
+        source: profile.source,
         tree: &profile.tree,
         names: &profile.names,
         layout: &layout,
         look: &|drawn| frames::look(profile, &layout, drawn),
-        legend: profile.regions.as_ref().map(|regions| (REGIONS, region_entries(profile, regions))),
+        legend: profile
+            .regions
+            .as_ref()
+            .map(|regions| (regions_title(profile.source), region_entries(profile, regions))),
     };
     picture.draw(options, out)
 }
 
-const REGIONS: &str = "Regions: bytes with their 95 % interval, share of all. Frames of several regions are white.";
+fn regions_title(source: Source) -> &'static str {
+    match source {
+        Source::Cpu => "Regions: CPU time with its 95 % interval, share of all. Frames of several regions are white.",
+        _ => "Regions: bytes with their 95 % interval, share of all. Frames of several regions are white.",
+    }
+}
 
 fn region_entries(profile: &Profile, regions: &Regions) -> Vec<Entry> {
     let entry = |row: &RegionRow| {
@@ -76,6 +85,7 @@ fn region_entries(profile: &Profile, regions: &Regions) -> Vec<Entry> {
 struct Picture<'a> {
     title: String,
     subtitle: String,
+    source: Source,
     tree: &'a Tree,
     names: &'a Names,
     layout: &'a Layout,
@@ -86,7 +96,7 @@ struct Picture<'a> {
 
 impl Picture<'_> {
     fn draw(self, options: Options, out: &mut dyn Write) -> io::Result<()> {
-        let Self { title, subtitle, tree, names, layout, look, legend } = self;
+        let Self { title, subtitle, source, tree, names, layout, look, legend } = self;
         let mut palette = PaletteMap::default();
         for name in 0..names.len() as u32 {
             if names.kind(name) != NameKind::Function {
@@ -94,12 +104,14 @@ impl Picture<'_> {
             }
         }
         let mut drawing = flamegraph::Options::default();
-        drawing.colors = Palette::Basic(BasicPalette::Mem);
+        // As other tools colour them: memory green, time red.
+        let palette_of = if source == Source::Cpu { BasicPalette::Hot } else { BasicPalette::Mem };
+        drawing.colors = Palette::Basic(palette_of);
         drawing.deterministic = true;
         drawing.palette_map = Some(&mut palette);
         drawing.title = title;
         drawing.subtitle = Some(subtitle);
-        drawing.count_name = "bytes".into();
+        drawing.count_name = source.unit().into();
         drawing.text_truncate_direction = TextTruncateDirection::Right;
         drawing.min_width = 0.0;
         drawing.no_javascript = !options.script;
@@ -128,7 +140,7 @@ impl Picture<'_> {
 fn write_empty(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     let name = printable(&recording.about.process.name);
     let text = match profile.view {
-        View::Allocated => format!("{name} allocated nothing while it was recorded."),
+        View::Allocated => format!("{name} {} while it was recorded.", profile.source.nothing()),
         view => format!("{name} has no sampled block in the view {view}."),
     };
     write_text(&heading::title(recording, profile), &text, out)

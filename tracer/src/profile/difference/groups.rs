@@ -8,7 +8,7 @@ use crate::profile::paths::Paths;
 use crate::profile::regions::RegionIndex;
 use crate::profile::tables::{Distinct, sites};
 use crate::profile::tree::Tree;
-use crate::recording::StackIndex;
+use crate::recording::{Recording, StackIndex};
 
 /// Share of the picture that a node must have to be asked about; below, it is not drawn.
 const MIN_SHARE: f64 = 1e-4;
@@ -30,8 +30,15 @@ impl<'a> Groups<'a> {
     /// The group of everything.
     pub const TOTAL: usize = 0;
 
-    /// `regions`: how many there are.
-    pub fn new(paths: &'a Paths, names: &Names, tree: &'a Tree, region_of: &'a [RegionIndex], regions: usize) -> Self {
+    /// `recording`: what the paths are of. `regions`: how many there are.
+    pub fn new(
+        recording: &Recording,
+        paths: &'a Paths,
+        names: &Names,
+        tree: &'a Tree,
+        region_of: &'a [RegionIndex],
+        regions: usize,
+    ) -> Self {
         let first = 1 + regions + 2 * names.len();
         let mut nodes = 0;
         let of_node = drawn(tree).into_iter().map(|drawn| {
@@ -41,7 +48,7 @@ impl<'a> Groups<'a> {
             })
         });
         let of_node = of_node.collect();
-        let site_of = sites(paths, names);
+        let site_of = sites(recording, paths, names);
         let distinct = Distinct::new(names);
         Self { paths, tree, region_of, site_of, distinct, of_node, regions, names: names.len(), nodes }
     }

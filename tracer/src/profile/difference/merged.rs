@@ -1,6 +1,8 @@
 //! Two recordings' names and stacks as those of one.
 
-use crate::recording::{FunctionIndex, Line, Location, LocationIndex, ModuleIndex, Recording, Stack, StackIndex};
+use crate::recording::{
+    About, FunctionIndex, Line, Location, LocationIndex, ModuleIndex, Recording, Stack, StackIndex,
+};
 
 /// A recording without samples that has the stacks of `before`, then those of `after`. Also returns where the latter
 /// begin. Functions of the same name become one where names are made, see [`crate::profile::Names`].
@@ -19,7 +21,9 @@ pub fn merged(before: &Recording, after: &Recording) -> (Recording, StackIndex) 
         end: stack.end.clone(),
         frame_pointer_frames: stack.frame_pointer_frames,
     };
+    let about = About { source: before.about.source, ..About::default() };
     let merged = Recording {
+        about,
         modules: [&before.modules[..], &after.modules].concat(),
         functions: [&before.functions[..], &after.functions].concat(),
         locations: before.locations.iter().cloned().chain(after.locations.iter().map(moved_location)).collect(),

@@ -148,7 +148,7 @@ impl Difference {
             [Half::new(before.recording, 0, before.divisor), Half::new(after.recording, first_after, after.divisor)];
         let (tree, own) = tree::of_both(&paths, &names, &halves);
         let regions = assign(&merged, rules, &names);
-        let mut groups = Groups::new(&paths, &names, &tree, &regions, rules.names().len() + 1);
+        let mut groups = Groups::new(&merged, &paths, &names, &tree, &regions, rules.names().len() + 1);
 
         let mut changes = changes(&halves, &mut groups, chance);
         let questions = groups.families().map(|family| correct(&mut changes[family]));

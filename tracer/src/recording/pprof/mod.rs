@@ -5,13 +5,13 @@
 //!
 //! | pprof | holds |
 //! |---|---|
-//! | `sample_type` | `alloc_objects/count`, `alloc_space/bytes`, as Go's heap profiles; where releases were followed also `inuse_objects/count`, `inuse_space/bytes`. The last one is the default |
+//! | `sample_type` | `alloc_objects/count`, `alloc_space/bytes`, as Go's heap profiles; where releases were followed also `inuse_objects/count`, `inuse_space/bytes`. The last one is the default. Of CPU time `samples/count`, `cpu/nanoseconds`, as Go's CPU profiles; of other sources `page_faults`, `faulted_space` and the like |
 //! | `sample` | one for each recorded sample; its values are the estimates of [`crate::estimate`], scaled to the exact counters and rounded so that the sum of each stack is right |
-//! | `label` | what the sample was: `bytes` (of the block), `interval`, `time` (since the start), `pid`, `tid`, `thread`, `counter`, `epoch`, `fp_frames`, `truncated` (why), `in_use` or `released` (when) and `released_by` (which thread); what is absent is 0 or empty |
+//! | `label` | what the sample was: `bytes` (of the block) or `tick` (nanoseconds of CPU time), `interval`, `time` (since the start), `pid`, `tid`, `thread`, `counter`, `epoch`, `fp_frames`, `truncated` (why), `in_use` or `released` (when) and `released_by` (which thread); what is absent is 0 or empty |
 //! | `mapping` | modules with build id; `has_functions` is set: nobody needs to symbolize again |
 //! | `location` | frames, innermost inlined line first; `address` = mapping start - file offset + ELF address, the process address in files whose text has equal offsets and addresses |
 //! | `function` | `system_name` is the mangled name; empty where it is the same as `name`, because pprof strips template arguments from names that equal it |
-//! | `period` | mean bytes between samples (the largest, where it changed) |
+//! | `period` | mean bytes between samples (the largest, where it changed), or nanoseconds between ticks |
 //! | `comment` | a line for people; then [`About`](super::About) and table sizes as JSON |
 //!
 //! Two kinds of rows exist only for readers that know nothing of tracer, and are dropped when tracer reads the file: a
@@ -39,6 +39,7 @@ pub use write::write;
 /// Keys of labels.
 mod key {
     pub const BYTES: &str = "bytes";
+    pub const TICK: &str = "tick";
     pub const INTERVAL: &str = "interval";
     pub const TIME: &str = "time";
     pub const PROCESS: &str = "pid";

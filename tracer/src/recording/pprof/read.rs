@@ -158,7 +158,7 @@ impl Samples<'_, '_> {
             let small = || u32::try_from(number).or_else(|_| invalid(format!("a label has the number {number}")));
             match self.tables.string(label.key)? {
                 key::UNATTRIBUTED => return Ok(None),
-                key::BYTES => sample.size = number,
+                key::BYTES | key::TICK => sample.size = number,
                 key::INTERVAL => sample.interval = number,
                 key::TIME => sample.time_ns = number,
                 key::PROCESS => sample.process = small()?,

@@ -14,7 +14,7 @@ use super::{key, pprof_address};
 use crate::estimate::Calibration;
 use crate::estimate::followed::followed;
 use crate::profile::name::{UNATTRIBUTED, printable};
-use crate::recording::{Recording, Sample, Stack, StackEnd};
+use crate::recording::{Recording, Sample, Stack, StackEnd, about::Source};
 
 /// Names of values, as Go's heap profiles have them: objects and bytes.
 const ALLOCATED: (&str, &str) = ("alloc_objects", "alloc_space");
@@ -50,15 +50,18 @@ impl<W: Write> Writer<W> {
     fn header(&mut self, recording: &Recording) -> io::Result<()> {
         let about = &recording.about;
         let mut default = 0;
-        for (objects, bytes) in if about.live.is_some() { &[ALLOCATED, IN_USE][..] } else { &[ALLOCATED] } {
+        let (objects, amount, unit) = value_names(about.source);
+        let of_source = (objects, amount);
+        let all = [of_source, IN_USE];
+        for (objects, bytes) in &all[..if about.live.is_some() { 2 } else { 1 }] {
             let objects = self.value_type(objects, "count");
-            let bytes = self.value_type(bytes, "bytes");
+            let bytes = self.value_type(bytes, unit);
             self.message(field::SAMPLE_TYPE, &objects)?;
             self.message(field::SAMPLE_TYPE, &bytes)?;
             default = bytes.r#type;
         }
         let interval = recording.samples.iter().map(|s| s.interval).max().unwrap_or(0);
-        let period_type = self.value_type("space", "bytes");
+        let period_type = self.value_type(if about.source == Source::Cpu { "cpu" } else { "space" }, unit);
         self.message(field::PERIOD_TYPE, &period_type)?;
         let envelope = Envelope {
             tracer_recording: VERSION,
@@ -67,8 +70,9 @@ impl<W: Write> Writer<W> {
             about: about.clone(),
         };
         let for_people = format!(
-            "tracer {}: allocations of {}, process {}",
+            "tracer {}: {} of {}, process {}",
             printable(&about.tracer),
+            about_what(about.source),
             printable(&about.process.name),
             about.process.pid
         );
@@ -109,7 +113,7 @@ impl<W: Write> Writer<W> {
             message.location_id.clear();
             message.location_id.extend(stack.frames.iter().map(|&location| u64::from(location) + 1));
             message.label.clear();
-            self.labels(&mut message.label, sample, stack);
+            self.labels(&mut message.label, sample, stack, recording.about.source);
             if let StackEnd::Truncated(reason) = &stack.end {
                 message.location_id.extend(synthetic.location(reason));
             }
@@ -126,10 +130,11 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    fn labels(&mut self, labels: &mut Vec<proto::Label>, sample: &Sample, stack: &Stack) {
+    fn labels(&mut self, labels: &mut Vec<proto::Label>, sample: &Sample, stack: &Stack, source: Source) {
+        let (amount, unit) = if source == Source::Cpu { (key::TICK, "nanoseconds") } else { (key::BYTES, "bytes") };
         for (key, number, unit) in [
-            (key::BYTES, sample.size, "bytes"),
-            (key::INTERVAL, sample.interval, "bytes"),
+            (amount, sample.size, unit),
+            (key::INTERVAL, sample.interval, unit),
             (key::TIME, sample.time_ns, "nanoseconds"),
             (key::PROCESS, u64::from(sample.process), ""),
             (key::THREAD, u64::from(sample.thread), ""),
@@ -245,6 +250,28 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
+    }
+}
+
+/// What the two values of a sample are called, and the unit of the second: as other tools call them where they have them.
+fn value_names(source: Source) -> (&'static str, &'static str, &'static str) {
+    match source {
+        Source::Allocations => (ALLOCATED.0, ALLOCATED.1, "bytes"),
+        Source::Cpu => ("samples", "cpu", "nanoseconds"),
+        Source::PageFaults => ("page_faults", "faulted_space", "bytes"),
+        Source::Mmap => ("mmap_calls", "mapped_space", "bytes"),
+        Source::Brk => ("brk_calls", "break_growth", "bytes"),
+    }
+}
+
+/// What was recorded, for people.
+fn about_what(source: Source) -> &'static str {
+    match source {
+        Source::Allocations => "allocations",
+        Source::Cpu => "CPU time",
+        Source::PageFaults => "page faults",
+        Source::Mmap => "mapped memory",
+        Source::Brk => "growth of the program break",
     }
 }
 
