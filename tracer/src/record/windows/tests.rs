@@ -57,9 +57,10 @@ fn no_load_spends_more_than_the_budget_in_any_five_seconds() {
                 100.0 * part
             );
             assert!(worst <= SHARE, "{name}");
-            // It is used, too: not less than a fifth of the budget, or all the time.
+            // It is used, too: not less than a tenth of the budget, or all the time. Least of it by a load that grows a
+            // thousandfold now and then: what was spent at the moment of growth is saved again.
             let (used, spent) = world.history[29_000];
-            assert!(!outcome.left() || spent > 0.2 * SHARE * used, "{name}: {spent} of {used}");
+            assert!(!outcome.left() || spent > 0.1 * SHARE * used, "{name}: {spent} of {used}");
         }
     }
 }
