@@ -19,7 +19,11 @@ use self::ledger::Ledger;
 pub use self::ledger::{Flow, SPAN};
 
 /// Part of the budget that is planned with: more windows may fall into five seconds than into the mean ones, and load may grow.
-const PLANNED: f64 = 0.6;
+const PLANNED: f64 = 0.5;
+/// Part of the budget with which probes that are in all the time may stay.
+const THROUGHOUT: f64 = 0.85;
+/// Part of the budget that may be used up: when load grows, it takes a moment to notice and another one to go.
+const KEPT: f64 = 0.9;
 /// CPU seconds a second that are nobody's concern, whatever the target uses: a two-thousandth of one CPU.
 pub const FREE: f64 = 0.0005;
 /// Longest epoch, as long as its window is not too short.
@@ -200,7 +204,7 @@ impl Budget {
             return Plan::Never;
         }
         // Without hysteresis a target at the edge would be switched all the time.
-        let part = if self.afforded >= 1.0 { 0.95 } else { PLANNED };
+        let part = if self.afforded >= 1.0 { THROUGHOUT } else { PLANNED };
         let afforded = self.known.affordable(part * share, self.hit).min(GROWTH * self.afforded);
         self.afforded = afforded.min(1.0);
         if afforded >= 1.0 {
@@ -242,7 +246,7 @@ impl Budget {
 }
 
 fn allowance_of(flow: Flow, share: f64) -> f64 {
-    share * flow.cpu + FREE * flow.length - flow.spent
+    KEPT * share * flow.cpu + FREE * flow.length - flow.spent
 }
 
 /// What is known of the target: means over epochs, each with [`MEMORY`] times the weight of the next. That they are of the same

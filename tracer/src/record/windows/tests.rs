@@ -150,9 +150,9 @@ fn bursts_in_the_rhythm_of_epochs_are_estimated_without_bias() {
     println!("{:.2} % off, standard error {:.2} %", 100.0 * mean, 100.0 * standard_error);
     assert!(mean.abs() < 2.0 * standard_error, "{mean} with {standard_error}");
     assert!(standard_error < 0.2, "{standard_error}");
-    // Windows in the middle of epochs would be wrong by far: the test can fail.
-    let (mean, _) = error_on_bursts(Some(0.5));
-    assert!(mean.abs() > 0.3, "{mean}");
+    // Windows in the middle of epochs are not right by chance: the test can fail.
+    let (mean, standard_error) = error_on_bursts(Some(0.5));
+    assert!(mean.abs() > 5.0 * standard_error && mean.abs() > 0.05, "{mean} with {standard_error}");
 }
 
 #[test]
