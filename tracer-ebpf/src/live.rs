@@ -64,11 +64,11 @@ pub fn entered(context: *mut c_void, others_too: bool) -> bool {
     if call.time_ns == 0 && call.old.time_ns == 0 {
         // A call that was left by an exception or longjmp must not be taken for this one.
         if others_too {
-            let _ = CALLS.remove(&key);
+            let _ = CALLS.remove(key);
         }
         return false;
     }
-    if CALLS.insert(&key, &call, BPF_ANY as u64).is_ok() {
+    if CALLS.insert(key, call, BPF_ANY as u64).is_ok() {
         return true;
     }
     count_loss(Loss::CallsFull);
@@ -110,14 +110,14 @@ pub fn released(context: *mut c_void) {
     let registers = unsafe { &*context.cast::<pt_regs>() };
     let pointer = Arguments::of(registers).given_back(cookie);
     let key = key(pointer);
-    let Some(block) = LIVE.get_ptr_mut(&key) else { return };
+    let Some(block) = LIVE.get_ptr_mut(key) else { return };
     // SAFETY: the kernel keeps the value while the program runs; only one thread releases a block.
     let block = unsafe { &mut *block };
     if block.released_ns == 0 {
         (block.released_ns, block.released_by) = (now(), bpf_get_current_pid_tgid() as u32);
     }
     if tell(block, ReleaseKind::Released, settings) {
-        let _ = LIVE.remove(&key);
+        let _ = LIVE.remove(key);
     }
 }
 
@@ -143,9 +143,9 @@ fn now() -> u64 {
 fn take(call: &mut Call) {
     let key = key(call.old_pointer);
     // SAFETY: only one thread gives a block back.
-    if let Some(&block) = unsafe { LIVE.get(&key) } {
+    if let Some(&block) = unsafe { LIVE.get(key) } {
         call.old = block;
-        let _ = LIVE.remove(&key);
+        let _ = LIVE.remove(key);
     }
 }
 
@@ -153,7 +153,7 @@ fn take(call: &mut Call) {
 #[inline(always)]
 fn put_back(call: &Call) {
     if call.old.time_ns != 0 {
-        let _ = LIVE.insert(&key(call.old_pointer), &call.old, BPF_NOEXIST as u64);
+        let _ = LIVE.insert(key(call.old_pointer), call.old, BPF_NOEXIST as u64);
     }
 }
 
@@ -163,12 +163,12 @@ fn ended(registers: &pt_regs, frame: u64, function: u32) {
     let thread = bpf_get_current_pid_tgid() as u32;
     let key = CallKey { frame, thread, function };
     // SAFETY: only this thread changes its entries.
-    let Some(&call) = (unsafe { CALLS.get(&key) }) else { return };
-    let _ = CALLS.remove(&key);
+    let Some(call) = (unsafe { CALLS.get(key) }) else { return };
+    let _ = CALLS.remove(key);
     let Some(settings) = SETTINGS.get(0) else { return };
-    let pointer = new_block(registers, &call);
+    let pointer = new_block(registers, call);
     if pointer == 0 && call.size != 0 {
-        put_back(&call);
+        put_back(call);
         return;
     }
     if call.old.time_ns != 0 {
@@ -204,7 +204,7 @@ fn new_block(registers: &pt_regs, call: &Call) -> u64 {
 fn follow(pointer: u64, time_ns: u64, thread: u32, settings: &Settings) {
     let key = key(pointer);
     // SAFETY: nobody but this thread knows the address yet.
-    if let Some(&before) = unsafe { LIVE.get(&key) } {
+    if let Some(&before) = unsafe { LIVE.get(key) } {
         let mut before = before;
         let how = if before.released_ns == 0 { ReleaseKind::HandedOutAgain } else { ReleaseKind::Released };
         if before.released_ns == 0 {
@@ -215,7 +215,7 @@ fn follow(pointer: u64, time_ns: u64, thread: u32, settings: &Settings) {
         }
     }
     let block = Block { time_ns, released_ns: 0, thread, released_by: 0 };
-    if LIVE.insert(&key, &block, BPF_ANY as u64).is_err() {
+    if LIVE.insert(key, block, BPF_ANY as u64).is_err() {
         count_loss(Loss::LiveFull);
     }
 }

@@ -149,6 +149,12 @@ impl Run<'_> {
             let session = stages.time("load", || Session::new(request));
             let session = session.map_err(|error| privileges::explain(error.into()))?;
             let mut session = session.counting(functions.clone());
+            if !quiet && session.traps_all_returns() {
+                eprintln!(
+                    "warning: this kernel has no uprobe session links (Linux 6.13 has them): --live traps the return of every \
+                     allocation too, and costs half as much again"
+                );
+            }
             begin(&mut session)?;
             if !quiet {
                 // Scripts wait for this line: from here on everything is counted.
@@ -199,7 +205,7 @@ fn outcome(recording: &Recording, duration: Option<Duration>) -> Outcome {
     let lost = about.losses.samples();
     let too_many = lost * 100 > recording.samples.len() as u64 + lost;
     let died = about.ended == Ended::TargetExited && duration.is_some();
-    if too_many || died { Outcome::Incomplete } else { Outcome::Done }
+    if too_many || died || about.ended == Ended::Budget { Outcome::Incomplete } else { Outcome::Done }
 }
 
 /// Resolves on SIGINT or SIGTERM. Both are caught from the moment this returns.

@@ -15,6 +15,7 @@ pub mod programs;
 pub mod return_probes;
 pub mod settings;
 pub mod tables;
+pub mod task_clock;
 pub mod tracepoint;
 pub mod uprobes;
 pub mod value;

@@ -147,7 +147,7 @@ mod tests {
     fn ended(hits: u64, bound: Option<f64>) -> Ended {
         let window = Window { cpu_ns: 10_000_000, hits, ..Window::default() };
         let epochs = vec![Epoch { window, ..Epoch::default() }];
-        let outcome = Outcome { epochs, in_place: 0.011, disturbed: 0.02, left: true, hit_bound: bound };
+        let outcome = Outcome { epochs, in_place: 0.011, disturbed: 0.02, hit_bound: bound };
         let sums = Glance { cpu: 1.0, hits: hits + 100, sampling: 0.001 };
         Ended { outcome, sums, hit: Band { low: 400.0, mid: 600.0, high: 900.0 } }
     }

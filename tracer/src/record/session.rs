@@ -39,6 +39,7 @@ use crate::{
     probe::{
         counters,
         kernel_types::KernelTypes,
+        live::LivePrograms,
         programs::{Options, Programs},
     },
     recording::about::{Ended, Live, Losses},
@@ -239,7 +240,8 @@ impl Session {
         }
         let begin = Begin {
             start: self.start,
-            share: self.request.max_overhead,
+            // Blocks are followed all the time: a broken budget ends the recording.
+            share: self.request.max_overhead.filter(|_| self.blocks.is_none()),
             calibration: self.calibrating.wait(),
             links: self.attached.take_links(),
             kinds: self.attached.kinds(),
@@ -310,6 +312,9 @@ impl Session {
             self.keep_bounded()?;
             if self.looked.elapsed() >= look {
                 show(self.observe()?);
+                if self.is_over_budget() {
+                    break Ok(Ended::Budget);
+                }
             }
         };
         self.programs.maps.events = Some(ring.into_inner());
@@ -496,6 +501,18 @@ impl Session {
 }
 
 impl Session {
+    /// Whether following blocks has cost more than it may.
+    fn is_over_budget(&self) -> bool {
+        let Some((_, share)) = self.blocks.as_ref().zip(self.request.max_overhead) else { return false };
+        self.windows.as_ref().is_some_and(|windows| windows.overhead() > share)
+    }
+
+    /// Whether every return of an allocation function is trapped, not only those of sampled calls: the kernel has no session
+    /// links.
+    pub fn traps_all_returns(&self) -> bool {
+        self.programs.live.as_ref().is_some_and(LivePrograms::returns_always)
+    }
+
     /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
     fn keep_bounded(&mut self) -> Result<(), SessionError> {
         let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
@@ -522,11 +539,13 @@ impl Session {
             .map(|loss| counters::loss(losses, loss))
             .sum::<u64>()
             + blocks.counts.lost;
+        // Of those that were thinned since, no trace is left.
+        let lost = lost.min(unknown);
         Ok(Some(Live {
             resident_bytes: self.resident.end(&self.targets),
             peak_blocks: blocks.counts.peak,
             interval_raised: blocks.counts.raised,
-            unreturned: unknown.saturating_sub(lost),
+            unreturned: unknown - lost,
             not_followed: lost + unseen,
             missed_releases: blocks.counts.missed,
         }))

@@ -192,6 +192,8 @@ pub enum Ended {
     Interrupted,
     /// The target ended.
     TargetExited,
+    /// It cost more than it was allowed to.
+    Budget,
 }
 
 /// Exact counters of one probed function: kept on every call, not estimated.

@@ -1,9 +1,6 @@
 //! CPU time of processes.
 
-use std::{collections::BTreeMap, fs, time::Duration};
-
-/// Above so many threads, running ones are not asked one by one.
-const MAX_THREADS: usize = 64;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The CPU time of a set of processes that only grows; those that have ended keep what they were last seen to have.
 #[derive(Clone, Debug, Default)]
@@ -38,65 +35,18 @@ impl CpuClocks {
         self.gone + self.processes.values().sum::<Duration>()
     }
 
-    /// CPU time between two moments, to the nanosecond where there are few threads. To be asked for what has passed.
-    pub fn stopwatch(&mut self) -> Stopwatch {
-        Stopwatch { begin: self.now(), threads: self.threads() }
-    }
-
-    /// By thread; `None` where there are too many.
-    fn threads(&self) -> Option<BTreeMap<u32, Duration>> {
-        let mut threads = BTreeMap::new();
-        for process in self.processes.keys() {
-            let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-            for thread in tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()) {
-                if threads.len() == MAX_THREADS {
-                    return None;
-                }
-                threads.extend(thread_clock(thread).map(|time| (thread, time)));
-            }
-        }
-        Some(threads)
-    }
-}
-
-/// See [`CpuClocks::stopwatch`].
-#[derive(Clone, Debug)]
-pub struct Stopwatch {
-    begin: Duration,
-    threads: Option<BTreeMap<u32, Duration>>,
-}
-
-impl Stopwatch {
-    /// CPU time since it was started. Threads that have ended meanwhile are missing where all are asked one by one.
-    pub fn passed(&self, clocks: &mut CpuClocks) -> Duration {
-        match (&self.threads, self.threads.as_ref().and_then(|_| clocks.threads())) {
-            (Some(begin), Some(end)) => end
-                .iter()
-                .map(|(thread, time)| time.saturating_sub(begin.get(thread).copied().unwrap_or_default()))
-                .sum(),
-            _ => clocks.now().saturating_sub(self.begin),
-        }
+    /// The processes.
+    pub fn processes(&self) -> impl Iterator<Item = u32> {
+        self.processes.keys().copied()
     }
 }
 
 /// `CPUCLOCK_SCHED` of include/linux/posix-timers_types.h.
 const CPUCLOCK_SCHED: i32 = 2;
-/// `CPUCLOCK_PERTHREAD_MASK` of the same.
-const CPUCLOCK_PERTHREAD: i32 = 4;
 
 /// See clock_getcpuclockid(3). `None` when it has ended.
 fn process_clock(process: u32) -> Option<Duration> {
-    clock(process, CPUCLOCK_SCHED)
-}
-
-/// See pthread_getcpuclockid(3); here of any thread. The kernel brings the time of a running thread up to date
-/// (`task_sched_runtime`), which it does not do for a process (`thread_group_cputime`).
-fn thread_clock(thread: u32) -> Option<Duration> {
-    clock(thread, CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD)
-}
-
-fn clock(id: u32, kind: i32) -> Option<Duration> {
-    let id = !i32::try_from(id).ok()? << 3 | kind;
+    let id = !i32::try_from(process).ok()? << 3 | CPUCLOCK_SCHED;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a valid place for the result.
     let result = unsafe { libc::clock_gettime(id, &raw mut time) };
@@ -121,17 +71,14 @@ mod tests {
         let own = std::process::id();
         let mut clocks = CpuClocks::default();
         clocks.follow(&[own]);
-        let (before, stopwatch) = (clocks.now(), clocks.stopwatch());
-        let used = thread_clock_of_this_thread();
+        let before = clocks.now();
+        let own = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let begin = own();
         burn(Duration::from_millis(30));
-        let used = thread_clock_of_this_thread() - used;
+        let end = own();
+        let used = (end.tv_sec - begin.tv_sec) * 1_000_000_000 + end.tv_nsec - begin.tv_nsec;
         // Other tests run in threads of this process.
-        assert!(stopwatch.passed(&mut clocks) >= used);
-        assert!(clocks.now() - before >= used);
-    }
-
-    fn thread_clock_of_this_thread() -> Duration {
-        thread_clock(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()).unwrap()
+        assert!(clocks.now() - before >= Duration::from_nanos(used.cast_unsigned()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod mappings;
 pub mod module;
 pub mod modules;
 
-pub use cpu_clock::{CpuClocks, Stopwatch};
+pub use cpu_clock::CpuClocks;
 pub use identity::{Process, ProcessError};
 pub use mappings::MappingKind;
 pub use module::Module;

@@ -5,7 +5,9 @@ use std::{path::Path, process::Command};
 use tracer::{
     estimate::inclusion::weigh,
     probe::live::LiveOptions,
-    record::{interval::IntervalSetting, live::Fate, raw::RawRecording, request::Request},
+    record::{interval::IntervalSetting, live::Fate, raw::RawRecording, request::Request, session::Session},
+    recording::about::Ended,
+    target::Process,
 };
 
 use crate::{
@@ -157,4 +159,30 @@ fn memory_is_bounded_while_the_heap_grows() {
     assert!(recording.parts.samples.len() <= 5 * BLOCKS as usize, "{}", recording.parts.samples.len());
     assert_eq!((counts.not_followed, recording.losses.samples()), (0, 0), "{counts:?}");
     assert!((estimate - bytes as f64).abs() < 5.0 * deviation, "{estimate} ± {deviation}, in truth {bytes}");
+}
+
+/// Blocks are followed all the time or not at all: when that costs too much, what was seen so far is kept.
+#[test]
+fn a_broken_budget_ends_the_recording() {
+    let Some(_guard) = alone() else { return };
+    let path = Build::new(Compiler::Gcc, "live.c", &["-O2"]).compile();
+    let wanted = Request { interval: IntervalSetting::Fixed(1 << 20), max_overhead: Some(0.001), ..following(FOLLOW) };
+    let (recording, _) = run(command(&path, &["1", "3000000"]), wanted);
+    assert_eq!(recording.ended, Ended::Budget, "{:?}", recording.cost);
+    assert!(recording.cost.is_some_and(|cost| cost.budget == Some(0.001) && cost.hits > 0));
+    assert!(recording.parts.samples.iter().any(|sample| sample.fate != Fate::Unknown));
+}
+
+/// Nothing in a Go program releases its blocks.
+#[test]
+fn where_nothing_can_be_followed_that_is_said() {
+    let Some(_guard) = alone() else { return };
+    let program = crate::matrix::go_program();
+    let program = Program::start(&mut command(&program, &["1"]));
+    let target = Process::open(program.pid()).expect("the program runs");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let _in_runtime = runtime.enter();
+    let mut session = Session::new(following(FOLLOW)).unwrap_or_else(|error| panic!("{error}"));
+    let error = session.discover(&target).expect_err("Go collects garbage").to_string();
+    assert!(error.contains("of Go, a collector releases them; record without --live"), "{error}");
 }

@@ -9,6 +9,7 @@ pub mod program;
 use std::{path::Path, process::Command};
 
 use comparison::{Special, check};
+pub use languages::go_program;
 use program::compile_c;
 
 /// A command for a program with a number of rounds.

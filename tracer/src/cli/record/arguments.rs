@@ -52,8 +52,8 @@ pub struct Args {
     #[arg(short, long, value_name = "SIZE", default_value = "auto", value_parser = interval)]
     interval: IntervalSetting,
     /// Part of the process's CPU time that tracing may take: it is traced in short random windows where all the time would
-    /// cost more. none traces all the time, whatever that costs [default: 2%; none for a program that tracer starts, with
-    /// --interval 1 and with --live]
+    /// cost more, or no longer with --live. none traces all the time, whatever that costs [default: 2%; none for a program
+    /// that tracer starts, with --interval 1 and with --live]
     #[arg(long, value_name = "SHARE", value_parser = overhead::parse)]
     max_overhead: Option<MaxOverhead>,
     /// Follow sampled blocks to their release too, to tell what is in use from what was only passed through. Needs a probe in
@@ -149,9 +149,6 @@ impl Args {
         let event = event.of_kernel();
         let whole = matches!(scope, Scope::Program(_)) || interval == IntervalSetting::Fixed(0) || live;
         let max_overhead = overhead::resolve(max_overhead, whole);
-        if live && max_overhead.is_some() {
-            bail!("--live needs its probes all the time, whatever that costs: leave --max-overhead out, or --live");
-        }
         let outputs = destinations(&format!("{}{}", event.map_or("", |(_, name)| name), scope.label()), output)?;
         let request = Request {
             duration,

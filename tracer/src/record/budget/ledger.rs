@@ -64,6 +64,18 @@ impl Ledger {
     pub fn sum(&self) -> Flow {
         self.sum
     }
+
+    /// The last half of them.
+    pub fn recent(&self) -> Flow {
+        let mut recent = Flow::default();
+        for flow in self.entries.iter().rev() {
+            if recent.length >= SPAN / 2.0 {
+                break;
+            }
+            recent.add(*flow);
+        }
+        recent
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +93,16 @@ mod tests {
             assert!((sum.cpu - sum.length).abs() < 1e-9);
         }
         assert!((ledger.sum().spent - 4000.0).abs() <= 50.0, "{:?}", ledger.sum());
+    }
+
+    #[test]
+    fn the_last_half_is_told_apart() {
+        let mut ledger = Ledger::default();
+        for step in 0..100 {
+            ledger.add(Flow { length: 0.05, cpu: 0.0, spent: f64::from(u8::from(step >= 50)) });
+        }
+        assert_eq!((ledger.sum().spent, ledger.recent().spent), (50.0, 50.0));
+        assert!((SPAN / 2.0 - 1e-9..SPAN / 2.0 + 2.0 * GRAIN).contains(&ledger.recent().length));
     }
 
     #[test]

@@ -1,33 +1,33 @@
 //! How long probes may be in: keeps `--max-overhead` whatever the target does.
 //!
-//! Time is cut into epochs of about a second. In each, probes are in for one window whose length is fixed by what happened
+//! Time is cut into epochs of a quarter of a second to a second. In each, probes are in for one window whose length is fixed by what happened
 //! before the epoch, and which lies anywhere in it with equal probability; or all the time, where that costs no more than
 //! the budget. A pure state machine: it is told what passed ([`Budget::pass`], [`Budget::seen`]) and asked what to do next
 //! ([`Budget::plan`], [`Budget::must_stop`]). All times are in seconds.
 //!
-//! - *How long.* In windows, traps take a share q of the CPU time that the target uses: up to all of it, when it does
-//!   nothing but allocate. Windows that cover the share f of an epoch cost q f of its CPU time; f = budget / q. An idle
-//!   target tells nothing of q, so what is known is kept until it works again.
+//! - *How long.* Traps take x CPU seconds a second while probes are in, and the target uses u all the time; both are means
+//!   over past epochs. Windows that cover the part f of time cost f x, so f = budget u / x. While the target rests both
+//!   means fall, and f stays.
 //! - *Equal probability.* A window of length w begins uniformly between w before the epoch and its end, and is cut at both:
 //!   each moment of the epoch (length L) is then in it with probability w / (L + w).
 //! - *Load that grows.* While probes are in, [`Budget::must_stop`] holds what they cost against the last [`SPAN`]: what goes
 //!   beyond that ends the window. An epoch that was to be watched throughout ends with it: what was seen of it is all of it.
 
 mod ledger;
-#[cfg(test)]
-mod tests;
 
 use self::ledger::Ledger;
 pub use self::ledger::{Flow, SPAN};
 
-/// Part of the budget that is planned with: six windows may fall into five seconds, and load may grow.
-const PLANNED: f64 = 0.7;
+/// Part of the budget that is planned with: more windows may fall into five seconds than into the mean ones, and load may grow.
+const PLANNED: f64 = 0.6;
 /// CPU seconds a second that are nobody's concern, whatever the target uses: a two-thousandth of one CPU.
 pub const FREE: f64 = 0.0005;
-/// Usual length of an epoch.
+/// Longest epoch, as long as its window is not too short.
 const EPOCH: f64 = 1.0;
-/// The first epoch; those after it are twice as long each, up to [`EPOCH`].
-const FIRST_EPOCH: f64 = 0.25;
+/// Shortest epoch, and the first one.
+const SHORT_EPOCH: f64 = 0.25;
+/// A window's length, where there is a choice: many short windows say more than few long ones.
+const WINDOW: f64 = 0.01;
 /// Epochs are longer where switching costs so much, or the budget is so small, that a window a second is too much.
 const LONGEST_EPOCH: f64 = 60.0;
 /// Shortest window: of shorter ones most would be switching.
@@ -35,9 +35,11 @@ const SHORTEST: f64 = 0.004;
 /// A window is at most this part of an epoch, unless it is all of it.
 const LARGEST: f64 = 0.5;
 /// A window is at most so many times as large a part of its epoch as the last one.
-const GROWTH: f64 = 4.0;
-/// Weight of a window when the next one is over.
-const MEMORY: f64 = 0.7;
+const GROWTH: f64 = 3.0;
+/// Weight of an epoch when the next one is over: long, for windows see little of a target that works in bursts.
+const MEMORY: f64 = 0.93;
+/// The same of the highest rate that was seen.
+const PEAK_MEMORY: f64 = 0.98;
 /// Seconds over which the present rate of spending is smoothed.
 const PRESENT: f64 = 0.02;
 /// Hits are counted, and few of them say little: so many more are assumed.
@@ -89,10 +91,9 @@ pub struct Budget {
     /// Upper end of what a hit costs.
     hit: f64,
     ledger: Ledger,
-    /// Windows so far, each with [`MEMORY`] times the weight of the next.
-    windows: Flow,
-    /// The last one with enough in it to tell.
-    last: Flow,
+    known: Known,
+    /// Since the last plan.
+    since: Flow,
     /// Highest rate of spending in windows, in seconds a second; falls slowly.
     peak: f64,
     /// The last [`PRESENT`] or so.
@@ -106,7 +107,6 @@ pub struct Budget {
     stop_lag: f64,
     /// Share of time that could be afforded when the last plan was made, at most 1.
     afforded: f64,
-    next_length: f64,
     /// Whether probes can come back once they have gone.
     can_return: bool,
     stopped: bool,
@@ -120,8 +120,8 @@ impl Budget {
             share,
             hit,
             ledger: Ledger::default(),
-            windows: Flow::default(),
-            last: Flow::default(),
+            known: Known::default(),
+            since: Flow::default(),
             peak: 0.0,
             present: Flow::default(),
             planned: 0.0,
@@ -129,7 +129,6 @@ impl Budget {
             lag: 0.0,
             stop_lag: LAG,
             afforded: 1.0,
-            next_length: FIRST_EPOCH,
             can_return,
             stopped: false,
         }
@@ -143,6 +142,7 @@ impl Budget {
     /// Time passed. To be told in short steps while probes are in.
     pub fn pass(&mut self, flow: Flow) {
         self.ledger.add(flow);
+        self.since.add(flow);
         self.spent += flow.spent;
         if flow.length > 0.0 {
             self.present = self.present.weighted((-flow.length / PRESENT).exp());
@@ -167,28 +167,24 @@ impl Budget {
             self.stop_lag = self.stop_lag.max(lag).min(2.0 * self.stop_lag);
             self.stopped |= !self.can_return;
         } else if lag > 0.0 {
-            self.lag = 0.7 * self.lag + 0.3 * lag;
+            self.lag = lag.max(0.8 * self.lag);
         }
         if flow.length <= 0.0 {
             return;
         }
-        self.peak = (0.85 * self.peak).max(flow.rate().spent);
+        self.peak = (PEAK_MEMORY * self.peak).max(flow.rate().spent);
         if stopped {
             if self.ledger.sum().length < BEGINNING {
                 self.ledger = Ledger::default();
             }
             // It changed while it was watched: what it is like now is what counts.
-            (self.windows, self.last) = (self.present, self.present);
+            self.known = Known::default();
+            self.known.add(self.present, self.present);
             self.peak = self.peak.max(self.present.rate().spent);
-            return;
+        } else {
+            self.known.add(flow, self.since);
         }
-        // While the target rests, nothing is learnt of what it does when it works.
-        let rests = flow.cpu * self.windows.length < 0.1 * self.windows.cpu * flow.length;
-        if !rests {
-            self.windows = self.windows.weighted(MEMORY);
-            self.windows.add(flow);
-            self.last = flow;
-        }
+        self.since = Flow::default();
     }
 
     /// Whether there is a bound to keep.
@@ -198,29 +194,28 @@ impl Budget {
 
     /// The next epoch. `random` is uniform in [0, 1).
     pub fn plan(&mut self, random: f64) -> Plan {
-        (self.planned, self.spent) = (0.0, 0.0);
-        let mut length = self.next_length;
-        self.next_length = (2.0 * length).min(EPOCH);
-        let Some(share) = self.share else { return Plan::Throughout { length } };
+        (self.planned, self.spent) = (SHORTEST, 0.0);
+        let Some(share) = self.share else { return Plan::Throughout { length: EPOCH } };
         if self.stopped {
             return Plan::Never;
         }
-        self.planned = SHORTEST;
-        let throughout = self.afforded >= 1.0;
         // Without hysteresis a target at the edge would be switched all the time.
-        let part = if throughout { 0.95 } else { PLANNED };
-        let afforded = self.affordable(part * share).min(GROWTH * self.afforded);
+        let part = if self.afforded >= 1.0 { 0.95 } else { PLANNED };
+        let afforded = self.known.affordable(part * share, self.hit).min(GROWTH * self.afforded);
         self.afforded = afforded.min(1.0);
         if afforded >= 1.0 {
-            return Plan::Throughout { length };
+            return Plan::Throughout { length: if self.known.weight > 0.0 { EPOCH } else { SHORT_EPOCH } };
         }
         let afforded = afforded.min(LARGEST);
-        let least = SHORTEST + self.lag;
+        // Where switching takes long, a window is no shorter.
+        let least = SHORTEST.max(self.lag) + self.lag;
+        let mut length = ((WINDOW + self.lag) / afforded).clamp(SHORT_EPOCH, EPOCH);
         if afforded * length < least {
             length = (least / afforded).min(LONGEST_EPOCH);
         }
         let mut window = window(afforded * length - self.lag, length).max(SHORTEST);
-        let allowance = self.allowance(share);
+        // What an idle time left over is soon more than five seconds ago: the last half of them must bear the window, too.
+        let allowance = self.allowance(share).min(allowance_of(self.ledger.recent(), share));
         if allowance < (window + self.lag) * self.peak {
             // What was overspent is saved again: by a shorter window (not by much, or it would weigh too much beside the
             // others), then by a longer epoch.
@@ -240,22 +235,45 @@ impl Budget {
         }
     }
 
-    /// The share of time that can be afforded, above 1 where that is more than all.
-    fn affordable(&self, share: f64) -> f64 {
-        let of = |windows: &Flow| {
-            let income = share * windows.cpu + FREE * windows.length;
-            income / (windows.spent + MORE_HITS * self.hit)
-        };
-        if self.windows.length == 0.0 {
-            return f64::INFINITY;
-        }
-        of(&self.windows).min(of(&self.last))
-    }
-
     /// What may be spent now so that the last seconds stay within the budget.
     fn allowance(&self, share: f64) -> f64 {
-        let Flow { length, cpu, spent } = self.ledger.sum();
-        share * cpu + FREE * length - spent
+        allowance_of(self.ledger.sum(), share)
+    }
+}
+
+fn allowance_of(flow: Flow, share: f64) -> f64 {
+    share * flow.cpu + FREE * flow.length - flow.spent
+}
+
+/// What is known of the target: means over epochs, each with [`MEMORY`] times the weight of the next. That they are of the same
+/// epochs makes up for phases in which it rests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    weight: f64,
+    /// Rate of spending while probes were in.
+    spent: f64,
+    /// CPU seconds a second, whether they were or not.
+    cpu: f64,
+    /// Seconds that probes were in.
+    watched: f64,
+}
+
+impl Known {
+    /// Adds what was seen in a window, and what passed since the last one.
+    fn add(&mut self, window: Flow, epoch: Flow) {
+        self.weight = MEMORY * self.weight + 1.0;
+        self.spent = MEMORY * self.spent + window.rate().spent;
+        self.cpu = MEMORY * self.cpu + epoch.rate().cpu;
+        self.watched = MEMORY * self.watched + window.length;
+    }
+
+    /// The part of time that probes can be in, above 1 where that is more than all.
+    fn affordable(&self, share: f64, hit: f64) -> f64 {
+        if self.weight == 0.0 {
+            return f64::INFINITY;
+        }
+        let income = share * self.cpu / self.weight + FREE;
+        income / (self.spent / self.weight + MORE_HITS * hit / self.watched)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Windows {
     told: u64,
     /// Whether probes have ever gone.
     switching: Arc<AtomicBool>,
+    /// See [`Windows::overhead`]: the bits of a number.
+    overhead: Arc<AtomicU64>,
 }
 
 /// What windows leave.
@@ -71,6 +73,7 @@ impl Windows {
         let Some(meter) = programs.meter.take() else { return Ok(None) };
         let (commands, received) = channel();
         let (over, switching) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let overhead = Arc::new(AtomicU64::new(0));
         let Begin { start, share, calibration, links, kinds } = begin;
         let tools = Tools {
             start,
@@ -81,6 +84,7 @@ impl Windows {
             commands: received,
             over: Arc::clone(&over),
             switching: Arc::clone(&switching),
+            overhead: Arc::clone(&overhead),
         };
         let mut kernel = Kernel::new(tools, links, kinds);
         programs.maps.settings.change(|settings| settings.enabled = 1)?;
@@ -92,7 +96,7 @@ impl Windows {
             Ended { outcome, sums: kernel.sums(), hit: kernel.band() }
         };
         let thread = thread::Builder::new().name("windows".to_owned()).spawn(work)?;
-        Ok(Some(Self { commands, thread: Some(thread), over, told: 0, switching }))
+        Ok(Some(Self { commands, thread: Some(thread), over, told: 0, switching, overhead }))
     }
 
     /// Takes over probes that are in. `kinds` is of all slots.
@@ -110,6 +114,11 @@ impl Windows {
     pub fn waits(&mut self) -> bool {
         let over = self.over.load(Ordering::Relaxed);
         std::mem::replace(&mut self.told, over) == over && self.switching.load(Ordering::Relaxed)
+    }
+
+    /// Part of the target's CPU time that was spent so far, as far as it can be told: 0 before the first epoch is over.
+    pub fn overhead(&self) -> f64 {
+        f64::from_bits(self.overhead.load(Ordering::Relaxed))
     }
 
     /// Takes all probes out and waits until no hit is under way any more. `None` where that was done before.

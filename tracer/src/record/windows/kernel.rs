@@ -23,9 +23,10 @@ use crate::{
         multi::{MultiProgram, Point},
         own::{EXECUTABLE, file_offset, never_called},
         settings::SharedSettings,
+        task_clock::TaskClocks,
     },
     record::{attached::Scope, links::Link},
-    target::{CpuClocks, Stopwatch},
+    target::CpuClocks,
 };
 
 /// News for windows.
@@ -62,6 +63,8 @@ pub struct Tools {
     pub over: Arc<AtomicU64>,
     /// Whether probes have ever gone.
     pub switching: Arc<AtomicBool>,
+    /// Part of the target's CPU time that was spent so far, for others to know: the bits of a number.
+    pub overhead: Arc<AtomicU64>,
 }
 
 /// The kernel and the traced processes.
@@ -70,7 +73,9 @@ pub struct Kernel {
     links: Vec<Link>,
     kinds: Vec<Execution>,
     clocks: CpuClocks,
-    watch: Option<Stopwatch>,
+    watch: Option<TaskClocks>,
+    /// CPU time when the watch began, for where it cannot be exact.
+    watched_from: Duration,
     /// What is closed waits for the kernel in threads of its own.
     going: Vec<JoinHandle<()>>,
     attached: bool,
@@ -87,6 +92,8 @@ pub struct Kernel {
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Between two looks at one of them.
 const LOOK: Duration = Duration::from_micros(100);
+/// CPU seconds that the target is given the benefit of, before it has used so much: a burst at the begin says little.
+const ENOUGH_CPU: f64 = 2.0;
 /// Threads that may wait for the kernel at once.
 const MAX_GOING: usize = 16;
 
@@ -99,6 +106,7 @@ impl Kernel {
             kinds,
             clocks: CpuClocks::default(),
             watch: None,
+            watched_from: Duration::ZERO,
             going: Vec::new(),
             attached: true,
             stopped: false,
@@ -133,6 +141,15 @@ impl Kernel {
         let part = of_stepped / (of_emulated + of_stepped);
         let mix = |of: fn(&Band) -> f64| (1.0 - part) * of(&emulated) + part * of(&stepped);
         Band { low: mix(|band| band.low), mid: mix(|band| band.mid), high: mix(|band| band.high) }
+    }
+
+    /// Part of the target's CPU time that was spent so far. 0 while nothing is known of the kinds of hits.
+    fn overhead(&self) -> f64 {
+        if self.by_kind == [0; 2] {
+            return 0.0;
+        }
+        let Glance { cpu, hits, sampling } = self.glance;
+        (hits as f64 * self.band().mid / 1e9 + sampling) / cpu.max(ENOUGH_CPU)
     }
 
     /// Takes in processes that were forked, and lets go those that have ended.
@@ -274,6 +291,7 @@ impl World for Kernel {
             hits: now.hits.saturating_sub(self.before.hits),
             sampling: now.sampling - self.before.sampling,
         };
+        self.tools.overhead.store(self.overhead().to_bits(), Ordering::Relaxed);
         self.glance
     }
 
@@ -298,10 +316,14 @@ impl World for Kernel {
     }
 
     fn start_watch(&mut self) {
-        self.watch = Some(self.clocks.stopwatch());
+        self.watched_from = self.clocks.now();
+        self.watch = TaskClocks::start(self.clocks.processes());
     }
 
     fn watched(&mut self) -> f64 {
-        self.watch.take().map_or(0.0, |watch| watch.passed(&mut self.clocks).as_secs_f64())
+        match self.watch.take() {
+            Some(watch) => watch.passed() as f64 / 1e9,
+            None => self.clocks.now().saturating_sub(self.watched_from).as_secs_f64(),
+        }
     }
 }

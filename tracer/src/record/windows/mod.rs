@@ -36,8 +36,6 @@ pub struct Outcome {
     pub in_place: f64,
     /// The same, with what their coming and going may have taken besides.
     pub disturbed: f64,
-    /// Whether probes ever left before the end.
-    pub left: bool,
     /// Seconds that a hit costs at most, by what windows saw: CPU time in windows over hits.
     pub hit_bound: Option<f64>,
 }
@@ -88,10 +86,14 @@ enum Wait {
 }
 
 impl Outcome {
+    /// Whether probes left before the end.
+    pub fn left(&self) -> bool {
+        self.epochs.iter().any(|epoch| epoch.probability < 1.0)
+    }
+
     /// The epochs; none where probes were in all the time.
     pub fn epochs_that_matter(&self) -> Vec<Epoch> {
-        let throughout = self.epochs.iter().all(|epoch| epoch.probability == 1.0);
-        if throughout { Vec::new() } else { self.epochs.clone() }
+        if self.left() { self.epochs.clone() } else { Vec::new() }
     }
 }
 
@@ -189,9 +191,8 @@ impl<W: World> Run<'_, W> {
             }
         }
         if !over {
-            self.pass();
             self.come();
-            self.world.start_watch();
+            self.pass();
             let opened = self.world.now();
             let before = self.passed;
             // It may have come late, and is as long as planned all the same: late windows are those of a busy machine.
@@ -304,6 +305,7 @@ impl<W: World> Run<'_, W> {
     fn come(&mut self) {
         self.came = Some(self.world.now());
         self.world.attach();
+        self.world.start_watch();
         self.world.count(true);
         self.prepared = false;
     }
@@ -313,7 +315,6 @@ impl<W: World> Run<'_, W> {
         let begin = self.world.now();
         let gone = self.world.detach();
         self.pass();
-        self.outcome.left = true;
         self.prepared = false;
         let Some(came) = self.came.take() else { return 0.0 };
         self.outcome.in_place += gone - came;

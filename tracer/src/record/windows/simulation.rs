@@ -29,6 +29,10 @@ pub struct Simulation<F> {
     pub made: f64,
     /// What was used and what was truly spent, by millisecond.
     pub history: Vec<(f64, f64)>,
+    /// Preparing does not help.
+    pub is_slow: bool,
+    /// Always the same instead of random numbers.
+    pub fixed: Option<f64>,
     now: f64,
     attached: bool,
     counting: bool,
@@ -53,6 +57,8 @@ impl<F: Fn(f64) -> Load> Simulation<F> {
             length,
             made: 0.0,
             history: Vec::new(),
+            is_slow: false,
+            fixed: None,
             now: 0.0,
             attached: true,
             counting: true,
@@ -89,7 +95,7 @@ impl<F: Fn(f64) -> Load> Simulation<F> {
 
     /// The switch takes effect at its end.
     fn switch(&mut self, to: bool) {
-        let quick = self.now < self.prepared_until;
+        let quick = self.now < self.prepared_until && !self.is_slow;
         self.advance(if quick { 0.0003 } else { self.lag });
         self.attached = to;
     }
@@ -119,6 +125,9 @@ impl<F: Fn(f64) -> Load> World for Simulation<F> {
     }
 
     fn random(&mut self) -> f64 {
+        if let Some(fixed) = self.fixed {
+            return fixed;
+        }
         // xorshift64* (Vigna 2016).
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;

@@ -63,11 +63,16 @@ fn rust_musl_static() {
 /// bytes of size classes, and of the tiny allocator whole blocks, which several objects share.
 #[test]
 fn go() {
+    check(Special::Runtime, rounds(&go_program()));
+}
+
+/// Builds the Go program.
+pub fn go_program() -> PathBuf {
     std::fs::create_dir_all(BUILT).expect("the directory for programs can be made");
     let program = Path::new(BUILT).join("kinds-go");
     let source = Path::new(SOURCES).join("go/main.go");
     build(Command::new("go").args(["build", "-o"]).arg(&program).arg(source).env("GOFLAGS", "-mod=mod"));
-    check(Special::Runtime, rounds(&program));
+    program
 }
 
 /// What the interpreter asks `malloc` for. Small objects come from its own arenas, unless it is told to do without.
