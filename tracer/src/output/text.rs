@@ -82,8 +82,10 @@ pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Wri
     match allocated.totals() {
         Totals::Exact(exact) if source == Source::Cpu => {
             let share = exact.bytes as f64 / recording.about.duration_ns.max(1) as f64;
-            let (amount, ticks) = (time(exact.bytes), count(exact.calls));
-            writeln!(out, "{verb} {amount} (exact), {} of one CPU, in {ticks} {events}", percent(share))?;
+            let period = recording.about.cpu.as_ref().map_or(0, |cpu| cpu.period_ns).max(1);
+            let (amount, ticks, due) = (time(exact.bytes), count(exact.calls), count(exact.bytes / period));
+            // Ticks may be missed: while interrupts are off for long, or while a virtual machine does not run.
+            writeln!(out, "{verb} {amount} (exact), {} of one CPU, in {ticks} {events} of {due} due", percent(share))?;
         }
         Totals::Exact(exact) => {
             let rate = exact.bytes as f64 / recording.seconds();
