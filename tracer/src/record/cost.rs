@@ -129,7 +129,8 @@ fn cost_in_target(ended: &Ended, budget: Option<f64>, duration: Duration) -> Cos
         spent_ns: (hits * mid) as u64,
         spent_ns_high: (hits * high) as u64,
         probed_share: part(outcome.in_place),
-        slowdown_in_windows: if taken > 0.0 { cpu / (cpu - taken).max(cpu / MOST_SLOWDOWN) } else { 1.0 },
+        // Without CPU time nothing is known of it: a target that has ended took its clock along.
+        slowdown_in_windows: if taken > 0.0 && cpu > 0.0 { cpu / (cpu - taken).max(cpu / MOST_SLOWDOWN) } else { 1.0 },
         bound: part(outcome.disturbed),
         ..Cost::default()
     }
@@ -167,6 +168,14 @@ mod tests {
         assert_eq!((cost.hit_ns_low, cost.hit_ns, cost.hit_ns_high), (100.0, 100.0, 100.0));
         assert_eq!(cost.slowdown_in_windows, MOST_SLOWDOWN);
         assert_eq!((cost.probed_share, cost.bound), (1.0, 1.0));
+    }
+
+    #[test]
+    fn a_target_whose_clock_is_gone_has_finite_numbers() {
+        let mut without = ended(10, None);
+        without.outcome.epochs[0].window.cpu_ns = 0;
+        let cost = cost_in_target(&without, None, Duration::from_secs(1));
+        assert_eq!(cost.slowdown_in_windows, 1.0);
     }
 
     #[test]

@@ -16,11 +16,11 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Attaches to a process; counting has begun when this returns.
+    /// Attaches to a process, whatever that costs; counting has begun when this returns.
     pub fn start(pid: u32, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tracer"))
-            .args(["--pid", &pid.to_string(), "--output"])
+            .args(["--pid", &pid.to_string(), "--max-overhead", "none", "--output"])
             .arg(directory.path().join("recording.pb.gz"))
             .args(arguments)
             .stderr(Stdio::piped())
