@@ -26,7 +26,7 @@ pub enum Kind {
     PageFaults,
 }
 
-const PERF_TYPE_SOFTWARE: u32 = 1;
+pub(super) const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;
 const PERF_COUNT_SW_PAGE_FAULTS: u64 = 2;
@@ -42,8 +42,9 @@ const PERF_EVENT_IOC_ENABLE: libc::Ioctl = 0x2400;
 /// The head of `struct perf_event_attr` (PERF_ATTR_SIZE_VER0); all else is zero.
 #[repr(C)]
 #[derive(Default)]
-struct Attribute {
+pub(super) struct Attribute {
     kind: u32,
+    /// [`open`] fills it in.
     size: u32,
     config: u64,
     sample_period: u64,
@@ -62,7 +63,14 @@ impl Kind {
             Self::CpuClock { period } => (PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, period, DISABLED | EXCLUDE_IDLE),
             Self::PageFaults => (PERF_TYPE_SOFTWARE, PERF_COUNT_SW_PAGE_FAULTS, 1, DISABLED),
         };
-        Attribute { kind, size: size_of::<Attribute>() as u32, config, sample_period, flags, ..Attribute::default() }
+        Attribute { sample_period, ..Attribute::of(kind, config, flags) }
+    }
+}
+
+impl Attribute {
+    /// Of an event that is only counted.
+    pub(super) fn of(kind: u32, config: u64, flags: u64) -> Self {
+        Self { kind, config, flags, ..Self::default() }
     }
 }
 
@@ -72,19 +80,24 @@ impl PerfEvent {
     /// # Errors
     /// What the kernel says; ENODEV for a CPU that is offline.
     pub fn attach(program: BorrowedFd<'_>, kind: Kind, cpu: u32) -> io::Result<Self> {
-        let attribute = kind.attribute();
-        let attribute = std::ptr::from_ref(&attribute);
-        // SAFETY: a valid attribute that says its size.
-        let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attribute, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the system call returned a new descriptor, which nothing else owns.
-        let event = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        let event = open(&kind.attribute(), -1, cpu.cast_signed())?;
         ioctl(&event, PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
         ioctl(&event, PERF_EVENT_IOC_ENABLE, 0)?;
         Ok(Self { _event: event })
     }
+}
+
+/// Opens an event of a thread, or of all (-1), on a CPU, or on all (-1).
+pub(super) fn open(attribute: &Attribute, thread: i32, cpu: i32) -> io::Result<OwnedFd> {
+    let attribute = Attribute { size: size_of::<Attribute>() as u32, ..*attribute };
+    let attribute = std::ptr::from_ref(&attribute);
+    // SAFETY: a valid attribute that says its size.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attribute, thread, cpu, -1, PERF_FLAG_FD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the system call returned a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 fn ioctl(fd: &OwnedFd, request: libc::Ioctl, argument: i32) -> io::Result<()> {

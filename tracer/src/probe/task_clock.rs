@@ -6,33 +6,17 @@
 
 use std::{
     fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
 };
+
+use super::perf_event::{self, Attribute, PERF_TYPE_SOFTWARE};
 
 /// More threads are not watched one by one.
 const MAX_THREADS: usize = 128;
 
-const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_COUNT_SW_TASK_CLOCK: u64 = 1;
 /// `inherit` of `perf_event_attr` (include/uapi/linux/perf_event.h): threads that are made from now on count, too.
 const INHERIT: u64 = 1 << 1;
-const PERF_FLAG_FD_CLOEXEC: u64 = 8;
-
-/// The head of `struct perf_event_attr` (PERF_ATTR_SIZE_VER0); all else is zero.
-#[repr(C)]
-#[derive(Default)]
-struct Attribute {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    bp_type: u32,
-    config1: u64,
-}
 
 /// Clocks of the threads of some processes, which started when this was made.
 #[derive(Debug)]
@@ -68,21 +52,8 @@ impl TaskClocks {
 }
 
 fn open(thread: i32) -> io::Result<OwnedFd> {
-    let attribute = Attribute {
-        kind: PERF_TYPE_SOFTWARE,
-        size: size_of::<Attribute>() as u32,
-        config: PERF_COUNT_SW_TASK_CLOCK,
-        flags: INHERIT,
-        ..Attribute::default()
-    };
-    let attribute = std::ptr::from_ref(&attribute);
-    // SAFETY: a valid attribute that says its size.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attribute, thread, -1, -1, PERF_FLAG_FD_CLOEXEC) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the system call returned a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    let attribute = Attribute::of(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK, INHERIT);
+    perf_event::open(&attribute, thread, -1)
 }
 
 fn read(clock: &OwnedFd) -> Option<u64> {

@@ -1,5 +1,9 @@
 //! A run: attach, follow, collect, detach.
 
+mod collect;
+mod finish;
+mod heap;
+
 use std::{
     io,
     num::NonZeroU32,
@@ -8,41 +12,34 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aya::maps::{MapData, MapError, RingBuf};
+use aya::maps::MapError;
 use tokio::io::{Interest, unix::AsyncFd};
-use tracer_ebpf::abi::{
-    sample::{Frame, ProcessChange},
-    settings::{LOSS_COUNT, Loss, Settings},
-};
+use tracer_ebpf::abi::settings::Settings;
 
 use super::{
     attached::{Attached, Scope},
     child::Child,
-    cost::{Calibrating, Own, cost},
+    cost::{Calibrating, Own},
     cpu::CpuClocks,
-    decode::{Record, decode},
     discover::{DiscoverError, Probed, Wanted, discover},
     error::SessionError,
     interval::IntervalControl,
     late::{Late, Outcome},
     live::{self, Blocks},
     processes::{ProcessError, Processes},
-    raw::RawRecording,
     request::{Progress, Request},
     resident::Resident,
-    samples::{Samples, StoredSample},
+    samples::Samples,
     searched::Searched,
     windows::handle::{Begin, Windows},
 };
 use crate::{
     allocators::Role,
     probe::{
-        counters,
         kernel_types::KernelTypes,
-        live::LivePrograms,
         programs::{Options, Programs},
     },
-    recording::about::{Ended, Live, Losses},
+    recording::about::Ended,
     symbolize::NameSources,
     target::{Modules, Process},
 };
@@ -93,8 +90,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOK_AT_FIRST: Duration = Duration::from_millis(10);
 /// See [`LOOK_AT_FIRST`].
 const SETTLING: Duration = Duration::from_millis(100);
-/// Records taken before anything else gets its turn.
-const BATCH: usize = 8192;
 
 impl Session {
     /// Loads. Nothing is attached to any process yet.
@@ -329,61 +324,6 @@ impl Session {
         self.programs.maps.processes.keys().collect()
     }
 
-    /// Detaches and takes what is left.
-    ///
-    /// # Errors
-    /// [`SessionError::Map`] when the counters cannot be read.
-    pub fn finish(mut self, ended: Ended) -> Result<RawRecording, SessionError> {
-        let duration = self.start.elapsed();
-        let windows = self.windows.as_mut().and_then(Windows::stop);
-        self.programs.maps.settings.change(|settings| (settings.enabled, settings.launched) = (0, 0))?;
-        let cpu = self.cpu.finish();
-        self.programs.detach_event();
-        // Those of a session that did not begin.
-        drop(self.attached.take_links());
-        // If it was about to be looked at again, it goes on unseen.
-        drop(self.child.take());
-        // Detaching waits for hits under way (RCU), so that nothing arrives any more.
-        if let Some(mut ring) = self.programs.maps.events.take() {
-            while self.drain(&mut ring) {}
-        }
-        let counters =
-            (0..self.slots()).map(|slot| counters::function(&self.programs.maps, slot)).collect::<Result<_, _>>()?;
-        let kernel = counters::losses(&self.programs.maps)?;
-        let mut losses = Losses {
-            ring_full: counters::loss(&kernel, Loss::RingFull),
-            scratch_busy: counters::loss(&kernel, Loss::ScratchBusy),
-            events: counters::loss(&kernel, Loss::EventRingFull),
-            undecodable: self.undecodable,
-            processes: counters::loss(&kernel, Loss::ProcessMapFull),
-            ..Losses::default()
-        };
-        let live = self.finish_live(&kernel)?;
-        let modules = self.processes.finish(&mut losses);
-        let mut notes = self.late.finish();
-        notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
-        Ok(RawRecording {
-            programs: Some(self.programs),
-            targets: self.targets,
-            names: self.names,
-            parts: self.samples.into_parts(),
-            cpu,
-            modules,
-            event: self.request.event,
-            points: self.attached.into_points(),
-            counters,
-            losses,
-            epochs: windows.as_ref().map(|windows| windows.outcome.epochs_that_matter()).unwrap_or_default(),
-            cost: windows.map(|windows| cost(&windows, self.request.max_overhead, duration, self.spent)),
-            live,
-            notes,
-            started: self.started,
-            start_ns: self.start_ns,
-            duration,
-            ended,
-        })
-    }
-
     /// Attaches to functions of modules that came during the recording. They get counters behind those in use.
     fn attach_late(&mut self, outcome: Outcome) {
         let Outcome { arrival, found } = outcome;
@@ -429,127 +369,6 @@ impl Session {
     fn scope(&self, process: u32) -> Scope {
         if self.request.children { None } else { NonZeroU32::new(process) }
     }
-
-    /// Takes records from the ring buffer; true when there may be more.
-    fn drain(&mut self, ring: &mut RingBuf<MapData>) -> bool {
-        for _ in 0..BATCH {
-            let Some(item) = ring.next() else { return false };
-            match decode(&item) {
-                Ok(Record::Sample(sample)) => {
-                    let point = self.attached.points().get(sample.header.function as usize);
-                    if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(live::is_followed)) {
-                        blocks.sampled(sample.header.thread, sample.header.time_ns, self.samples.len());
-                    }
-                    let leaf = point.map_or(address(sample.header.stopped_at), leaf);
-                    self.samples.push(sample, leaf);
-                }
-                Ok(Record::Release(release)) => {
-                    if let Some(blocks) = &mut self.blocks {
-                        blocks.released(&release, &mut self.samples);
-                    }
-                }
-                Ok(Record::Process { change, process, parent, time_ns }) => {
-                    match (change, &mut self.blocks) {
-                        (ProcessChange::Executed, Some(blocks)) => {
-                            blocks.executed(process, time_ns, &mut self.samples);
-                        }
-                        (ProcessChange::Exited, Some(blocks)) => blocks.exited(process, time_ns),
-                        _ => {}
-                    }
-                    let child = self.child.as_ref().map(|child| child.pid);
-                    self.executions += u64::from(change == ProcessChange::Executed && child == Some(process));
-                    self.processes.changed(change, process, parent);
-                }
-                Err(_) => self.undecodable += 1,
-            }
-        }
-        true
-    }
-
-    /// Reads the exact counters and lets the interval follow them.
-    fn observe(&mut self) -> Result<Progress, SessionError> {
-        let mut bytes = 0u64;
-        for slot in 0..self.slots() {
-            for class in counters::function(&self.programs.maps, slot)? {
-                bytes = bytes.wrapping_add(class.bytes);
-            }
-        }
-        let now = Instant::now();
-        // Where probes come and go, an epoch is the shortest time that says anything.
-        if !self.windows.as_mut().is_some_and(Windows::waits) {
-            let new = bytes.wrapping_sub(self.bytes_seen);
-            if let Some(interval) = self.control.observe(new, now - self.observed) {
-                self.programs.maps.settings.change(|settings| settings.interval = interval)?;
-            }
-            (self.bytes_seen, self.observed) = (bytes, now);
-        }
-        if self.blocks.is_some() {
-            self.resident.observe(&self.targets);
-        }
-        self.looked = now;
-        let losses = counters::losses(&self.programs.maps)?;
-        self.events_lost = counters::loss(&losses, Loss::EventRingFull) > 0;
-        Ok(Progress {
-            elapsed: now - self.start,
-            samples: self.samples.len() as u64,
-            bytes,
-            lost: counters::loss(&losses, Loss::RingFull)
-                + counters::loss(&losses, Loss::ScratchBusy)
-                + self.undecodable,
-        })
-    }
-}
-
-impl Session {
-    /// Whether following blocks has cost more than it may.
-    fn is_over_budget(&self) -> bool {
-        let Some((_, share)) = self.blocks.as_ref().zip(self.request.max_overhead) else { return false };
-        self.windows.as_ref().is_some_and(|windows| windows.overhead() > share)
-    }
-
-    /// Whether every return of an allocation function is trapped, not only those of sampled calls: the kernel has no session
-    /// links.
-    pub fn traps_all_returns(&self) -> bool {
-        self.programs.live.as_ref().is_some_and(LivePrograms::returns_always)
-    }
-
-    /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
-    fn keep_bounded(&mut self) -> Result<(), SessionError> {
-        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
-        let settings = &self.programs.maps.settings;
-        let raised = blocks.keep_bounded(&live.map, &mut self.samples, settings.get().interval);
-        if let Some(interval) = raised.map_err(SessionError::Live)? {
-            self.control.raise(interval);
-            let interval = self.control.interval();
-            settings.change(|settings| settings.interval = interval)?;
-        }
-        Ok(())
-    }
-
-    /// What became of the blocks in the end.
-    fn finish_live(&mut self, losses: &[u64; LOSS_COUNT as usize]) -> Result<Option<Live>, SessionError> {
-        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(None) };
-        let unknown = blocks.finish(&live.map, &mut self.samples).map_err(SessionError::Live)?;
-        let points = self.attached.points();
-        let unseen =
-            |sample: &&StoredSample| points.get(sample.function as usize).is_none_or(|point| !live::is_followed(point));
-        let unseen = self.samples.iter().filter(unseen).count() as u64;
-        let lost: u64 = [Loss::LiveFull, Loss::CallsFull, Loss::ReleaseRingFull]
-            .into_iter()
-            .map(|loss| counters::loss(losses, loss))
-            .sum::<u64>()
-            + blocks.counts.lost;
-        // Of those that were thinned since, no trace is left.
-        let lost = lost.min(unknown);
-        Ok(Some(Live {
-            resident_bytes: self.resident.end(&self.targets),
-            peak_blocks: blocks.counts.peak,
-            interval_raised: blocks.counts.raised,
-            unreturned: unknown - lost,
-            not_followed: lost + unseen,
-            missed_releases: blocks.counts.missed,
-        }))
-    }
 }
 
 /// How many bytes in the ring buffer are worth waking up for. Where the room for live blocks is small, it must be seen in time
@@ -568,16 +387,6 @@ async fn all_readable(descriptors: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
     Ok(())
 }
 
-/// The frame of a probed function, for samples whose walk found none.
-fn leaf(point: &Probed) -> Frame {
-    Frame(u64::from(point.module) << 48 | point.point.instruction_address() & 0xffff_ffff_ffff)
-}
-
-/// An address that is known to lie in no module.
-fn address(address: u64) -> Frame {
-    Frame(address & 0xffff_ffff_ffff)
-}
-
 /// Registers an owner of a descriptor with the event loop.
 fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
@@ -586,8 +395,6 @@ fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
 fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid place for the result; the clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
