@@ -12,7 +12,7 @@ pub struct Scale {
 impl Scale {
     /// Rounds of a comparison.
     pub fn rounds(self, full: usize) -> usize {
-        if self.quick { full.min(2) } else { full }
+        if self.quick { full.min(1) } else { full }
     }
 
     /// Time for something that takes `full` when it counts.

@@ -73,7 +73,10 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
         };
         // One tool that cannot stand one program is a result, not the end.
         let time = time.unwrap_or_else(|error| {
-            failures.borrow_mut().push(format!("{} under {}: {error:#}", program.name, arm.name()));
+            let error = format!("{error:#}");
+            eprintln!("{error}");
+            let last = error.trim_end().lines().last().unwrap_or_default();
+            failures.borrow_mut().push(format!("{} under {} ({last})", program.name, arm.name()));
             Time { cpu: f64::NAN, wall: f64::NAN }
         });
         walls.borrow_mut().push((index, time.wall));
@@ -99,7 +102,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
                     Spread::of(rounds.each(|times| times[with] / times[without]).filter(|ratio| ratio.is_finite()));
                 let wall = walls[with].iter().zip(&walls[without]).map(|(with, without)| with / without);
                 let wall = Spread::of(wall.filter(|ratio| ratio.is_finite()));
-                format!("{cpu} [{:.2}]", wall.median)
+                if cpu.median.is_nan() { "failed".into() } else { format!("{cpu} [{:.2}]", wall.median) }
             });
             std::iter::once(arm.name().to_owned()).chain(cells).collect()
         })
