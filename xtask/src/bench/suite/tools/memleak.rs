@@ -23,7 +23,7 @@ pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
     let headers = headers(folder)?;
     let runner = folder.join("attach_uprobe.py");
     fs::write(&runner, include_str!("attach_uprobe.py"))?;
-    let tool = |name, options: &'static [&str]| {
+    let tool = |name, only_loop, options: &'static [&str]| {
         let (headers, runner) = (headers.clone(), runner.clone());
         let command = move |watched: &Watched<'_>| {
             // The system's own: bcc is installed for that one.
@@ -35,9 +35,9 @@ pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
             command.args(["-p", &watched.pid.to_string(), "-O"]).arg(watched.library).args(options).arg("3600");
             Ok(command)
         };
-        Tool { name, command: Box::new(command) }
+        Tool { name, command: Box::new(command), only_loop }
     };
-    Ok(vec![tool(MEMLEAK, &[]), tool("bcc memleak, one in 1000", &["-s", "1000"])])
+    Ok(vec![tool(MEMLEAK, false, &[]), tool("bcc memleak, one in 1000", true, &["-s", "1000"])])
 }
 
 /// Headers other than those of the running kernel; `None` where these are there.
