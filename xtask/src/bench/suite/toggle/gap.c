@@ -27,7 +27,7 @@ static void *work(void *unused) {
         puts(setpriority(PRIO_PROCESS, 0, -20) == 0 ? "nice -20" : "nice 0");
     char byte;
     while (read(start[0], &byte, 1) == 1) {
-        long long longest = 0, last = now();
+        long long longest = 0, last = now(), rested = last;
         while (atomic_load_explicit(&going, memory_order_relaxed)) {
             void *block = malloc(64);
             __asm__ volatile("" : : "r"(block) : "memory");
@@ -36,6 +36,12 @@ static void *work(void *unused) {
             if (time - last > longest)
                 longest = time - last;
             last = time;
+            // The kernel's own threads must get on, or breakpoints do not: they would have to wait until this one has had its
+            // 95 % of a second (sched(7)), and that would be the gap that is found.
+            if (time - rested > 1800000) {
+                usleep(200);
+                last = rested = now();
+            }
         }
         printf("%lld\n", longest);
     }
