@@ -20,7 +20,7 @@ use super::{
 const ROUNDS: usize = 40;
 /// For each program.
 const LIMIT: Duration = Duration::from_secs(85);
-/// With tracer: several of its epochs.
+/// With tracer: several of its epochs, however little is measured.
 const READING: Duration = Duration::from_secs(3);
 /// Without, twice in a round.
 const READING_BARE: Duration = Duration::from_millis(1500);
@@ -78,7 +78,7 @@ fn measure(tools: &Tools, job: &mut Job, scale: Scale) -> anyhow::Result<[Mean; 
             job.work(scale.time(READING_BARE))?
         } else {
             let running = tools.watch(tool, job.pid(), &attachment)?;
-            let cost = job.work(scale.time(READING))?;
+            let cost = job.work(READING)?;
             drop(running);
             cost
         };
