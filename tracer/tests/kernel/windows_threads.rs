@@ -47,7 +47,7 @@ fn windows_over_many_threads_end_and_lose_nothing() {
     let (recording, truth) = run(20_000 * 256, Some(0.02));
     let windows = recording.epochs.iter().filter(|epoch| epoch.window.calls > 0).count();
     println!("{truth:?}, {windows} windows, {:?}", counted(&recording));
-    assert!(windows >= 2, "{:#?}", recording.epochs);
+    assert!(recording.epochs.iter().any(|epoch| epoch.probability < 1.0), "{:#?}", recording.epochs);
     let Truth { calls, bytes } = counted(&recording);
     assert!(calls > 0 && calls < truth.calls && bytes < truth.bytes, "{calls} calls, {bytes} bytes of {truth:?}");
     let sum = |of: fn(&tracer::recording::about::Window) -> u64| -> u64 {
