@@ -36,7 +36,16 @@ pub fn bytes_within(value: f64, interval: Interval) -> String {
 
 /// A difference of bytes with half the width of its 95 % interval: `-1.12 ± 0.28 MiB`.
 pub fn bytes_change(value: f64, margin: f64) -> String {
-    let (unit, scale) = unit(BYTES, value.abs().max(margin));
+    changed(BYTES, value, margin)
+}
+
+/// A difference of nanoseconds with half the width of its 95 % interval: `-11.2 ± 2.8 ms`.
+pub fn time_change(value: f64, margin: f64) -> String {
+    changed(TIME, value, margin)
+}
+
+fn changed(units: &[Unit], value: f64, margin: f64) -> String {
+    let (unit, scale) = unit(units, value.abs().max(margin));
     let decimals = decimals(value.abs().max(margin) / scale, scale);
     let number = |x: f64| grouped(x / scale, decimals);
     let step = scale / 10f64.powi(decimals as i32);
@@ -223,6 +232,7 @@ mod tests {
         assert_eq!(bytes_change(-1.12 * mib, 0.275 * mib), "-1.12 ± 0.28 MiB");
         assert_eq!(bytes_change(3.0, 12.3 * mib), "0.0 ± 12.3 MiB");
         assert_eq!(bytes_change(700.0, 0.0), "+700 B");
+        assert_eq!([time_change(-11.2e6, 2.75e6), time_change(400.0, 0.0)], ["-11.2 ± 2.8 ms", "+400 ns"]);
         assert_eq!([-0.123, 0.05, 0.0, 41.0].map(relative_change), ["-12.3 %", "+5.0 %", "+0.0 %", "+4100 %"]);
         assert_eq!([f64::INFINITY, -1.0].map(relative_change), ["new", "gone"]);
     }
