@@ -157,7 +157,8 @@ pub fn duration(nanoseconds: u64) -> String {
 }
 
 fn within(units: &[Unit], value: f64, interval: Interval) -> String {
-    let (unit, scale) = unit(units, value);
+    // Nothing has the unit of what it may be.
+    let (unit, scale) = unit(units, if value == 0.0 { interval.high } else { value });
     let decimals = decimals(value / scale, scale);
     let number = |x: f64| grouped(x / scale, decimals);
     // Ends are rounded outwards: a rounded interval must not promise more than the interval does.
@@ -260,6 +261,8 @@ mod tests {
         assert_eq!(objects_within(12.3e6, interval(11.1e6, 13.5e6)), "12.3 ± 1.2 M");
         assert_eq!(percent_within(0.123_4, interval(0.115, 0.132)), "12.3 ± 0.9 %");
         assert_eq!(percent_within(0.005, interval(0.001, 0.02)), "0.50 [0.10 to 2.00] %");
-        assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0 [0 to 3,000] B");
+        assert_eq!(bytes_within(0.0, interval(0.0, 472.0)), "0 [0 to 472] B");
+        assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0.00 [0.00 to 2.93] KiB");
+        assert_eq!(time_within(0, 0, 37_261_409), "0.00 [0.00 to 37.27] ms");
     }
 }
