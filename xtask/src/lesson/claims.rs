@@ -12,10 +12,13 @@ type Claim = (&'static str, fn(&Tracer) -> anyhow::Result<String>);
 
 const CLAIMS: &[Claim] = &[
     ("the regions add up to the total", regions_add_up),
+    ("the ticker allocates most, then the game", ticker_leads),
     ("every frame has a name", names),
     ("CPU stacks lead to the thread's start", complete),
+    ("the runtime takes most of the CPU time", runtime_leads),
     ("the ranking of what is in use is another than that of what is allocated", ranking_turns),
     ("the same server twice has not changed", same),
+    ("with the array the sets' site has gone", array),
     ("with the global timer tick_runner allocates less, and not by chance", timer),
 ];
 
@@ -55,6 +58,24 @@ fn regions_add_up(tracer: &Tracer) -> anyhow::Result<String> {
     Ok(format!("{} regions, {total} bytes", rows.len()))
 }
 
+fn ticker_leads(tracer: &Tracer) -> anyhow::Result<String> {
+    let regions = ranking(&tracer.json("alloc.pb.gz", "")?)?;
+    ensure!(regions.starts_with(&["ticker".to_owned(), "game".to_owned()]), "{}", regions.join(", "));
+    Ok(regions.join(", "))
+}
+
+fn runtime_leads(tracer: &Tracer) -> anyhow::Result<String> {
+    let regions = ranking(&tracer.json("cpu.pb.gz", "")?)?;
+    ensure!(regions.first().is_some_and(|region| region == "runtime"), "{}", regions.join(", "));
+    Ok(regions.join(", "))
+}
+
+/// Regions, the largest first.
+fn ranking(profile: &Value) -> anyhow::Result<Vec<String>> {
+    let names = list(&profile["regions"])?.iter().map(|row| row["region"].as_str().map(str::to_owned));
+    names.collect::<Option<_>>().context("a region has a name")
+}
+
 fn names(tracer: &Tracer) -> anyhow::Result<String> {
     let mut all = 0;
     for recording in ["alloc.pb.gz", "cpu.pb.gz", "live.pb.gz"] {
@@ -78,15 +99,25 @@ fn complete(tracer: &Tracer) -> anyhow::Result<String> {
     Ok(format!("{complete} of {}", complete + truncated))
 }
 
+/// What of the memory in use is of a tick, at most.
+const OF_A_TICK: f64 = 0.1;
+
 fn ranking_turns(tracer: &Tracer) -> anyhow::Result<String> {
-    let ranking = |view: &str| -> anyhow::Result<Vec<String>> {
-        let profile = tracer.json("live.pb.gz", &format!(" --view {view}"))?;
-        let names = list(&profile["regions"])?.iter().map(|row| row["region"].as_str().map(str::to_owned));
-        names.take(3).collect::<Option<_>>().context("a region has a name")
-    };
-    let (in_use, allocated) = (ranking("in-use")?, ranking("allocated")?);
-    let found = format!("in use {}; allocated {}", in_use.join(", "), allocated.join(", "));
-    ensure!(in_use.first() != allocated.first(), "{found}");
+    let in_use = tracer.json("live.pb.gz", " --view in-use")?;
+    let allocated = ranking(&tracer.json("live.pb.gz", " --view allocated")?)?;
+    let mut of_a_tick = 0.0;
+    for row in list(&in_use["regions"])?.iter().filter(|row| row["region"] == "ticker" || row["region"] == "statistics")
+    {
+        of_a_tick += number(&row["share"])?;
+    }
+    let in_use = ranking(&in_use)?;
+    let found = format!(
+        "in use {}; allocated {}; ticker and statistics are {:.1} % of what is in use",
+        in_use.join(", "),
+        allocated.join(", "),
+        100.0 * of_a_tick
+    );
+    ensure!(in_use.first() != allocated.first() && of_a_tick <= OF_A_TICK, "{found}");
     Ok(found)
 }
 
@@ -102,14 +133,33 @@ fn same(tracer: &Tracer) -> anyhow::Result<String> {
     Ok(format!("{} lines, nothing", rows.len()))
 }
 
+fn array(tracer: &Tracer) -> anyhow::Result<String> {
+    let difference = tracer.difference("alloc.pb.gz", "array.pb.gz")?;
+    let row = row_of(&difference["sites"], "::insert_full")?;
+    let samples = &row["samples"];
+    ensure!(samples[1] == 0, "it has {} samples", samples[1]);
+    Ok(format!("{} samples before, none after", samples[0]))
+}
+
 fn timer(tracer: &Tracer) -> anyhow::Result<String> {
     let difference = tracer.difference("alloc.pb.gz", "timer.pb.gz")?;
-    let rows = list(&difference["functions"])?;
-    let is_runner = |row: &&Value| row["name"].as_str().is_some_and(|name| name.ends_with("::tick_runner"));
-    let row = rows.iter().find(is_runner).context("tick_runner is not in the table")?;
-    let (verdict, p) = (&row["verdict"], &row["p_corrected"]);
-    ensure!(verdict == "decrease", "the verdict is {verdict}, p {p}");
-    Ok(format!("{:.0} bytes/s, corrected p {p}", number(&row["difference"]["value"])?))
+    for (table, function, expected) in [
+        ("functions", "::tick_runner", "decrease"),
+        ("sites", "::timeout_at", "decrease"),
+        ("sites", "::DataWriter::flush", "decrease"),
+        ("sites", "::GlobalTimer::at", "increase"),
+    ] {
+        let verdict = &row_of(&difference[table], function)?["verdict"];
+        ensure!(verdict == expected, "the verdict of {function} is {verdict}");
+    }
+    let row = row_of(&difference["functions"], "::tick_runner")?;
+    Ok(format!("{:.0} bytes/s, corrected p {}", number(&row["difference"]["value"])?, row["p_corrected"]))
+}
+
+/// The row of a function, by the end of its name.
+fn row_of<'a>(table: &'a Value, function: &str) -> anyhow::Result<&'a Value> {
+    let is_it = |row: &&Value| row["name"].as_str().is_some_and(|name| name.ends_with(function));
+    list(table)?.iter().find(is_it).with_context(|| format!("{function} is not in the table"))
 }
 
 fn list(value: &Value) -> anyhow::Result<&Vec<Value>> {

@@ -65,7 +65,13 @@ const TIMER: Configuration = Configuration { name: "`--timer global`", options: 
 /// When something does not build or run, or when the outputs do not show what the guide says.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(workspace::is_root(), "tracer loads BPF programs: run `sudo cargo xtask lesson`");
-    let machine = host::describe();
+    let load = Load { games: options.games };
+    let machine = format!(
+        "{} The server has {} connections; recordings are {} long.",
+        host::describe(),
+        load.connections(),
+        humantime::format_duration(options.duration)
+    );
     let folder = workspace::target_dir()?.join("lesson");
     let mut lesson = Lesson { tracer: Tracer::build(&folder)?, options, blocks: Blocks::new(), ticks: Vec::new() };
     lesson.blocks.insert("machine", machine);
