@@ -5,6 +5,8 @@ mod build_ebpf;
 mod compare_perf;
 mod demo;
 mod exec;
+mod host;
+mod lesson;
 mod packages;
 mod setup;
 mod soak;
@@ -29,6 +31,7 @@ enum Task {
     BuildEbpf(build_ebpf::Options),
     ComparePerf(compare_perf::Options),
     Demo(demo::Options),
+    Lesson(lesson::Options),
     Setup(setup::Options),
     Soak(soak::Options),
     Test(test::Options),
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(options) => build_ebpf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::ComparePerf(options) => compare_perf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options),
+        Task::Lesson(options) => lesson::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
