@@ -7,7 +7,6 @@ mod failures;
 mod game;
 mod goal;
 mod hit;
-mod host;
 mod interleave;
 mod live;
 mod loops;
@@ -72,7 +71,7 @@ pub fn run(names: &[String], quick: bool) -> anyhow::Result<()> {
         let start = Instant::now();
         eprintln!("== {}", bench.name);
         let mut section = Section::new(bench.name);
-        section.line(&host::describe());
+        section.line(&crate::host::describe());
         if let Err(error) = (bench.run)(&mut section, scale) {
             eprintln!("{} failed: {error:#}", bench.name);
             section.line(&format!("This benchmark failed: {error:#}"));
