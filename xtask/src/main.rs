@@ -5,6 +5,8 @@ mod build_ebpf;
 mod compare_perf;
 mod demo;
 mod exec;
+mod fuzz;
+mod kernels;
 mod packages;
 mod setup;
 mod test;
@@ -28,6 +30,8 @@ enum Task {
     BuildEbpf(build_ebpf::Options),
     ComparePerf(compare_perf::Options),
     Demo(demo::Options),
+    Fuzz(fuzz::Options),
+    Kernels(kernels::Options),
     Setup(setup::Options),
     Test(test::Options),
 }
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         Task::BuildEbpf(options) => build_ebpf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::ComparePerf(options) => compare_perf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Kernels(options) => kernels::run(&options),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
     };
