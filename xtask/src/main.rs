@@ -9,6 +9,7 @@ mod fuzz;
 mod kernels;
 mod packages;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -33,6 +34,7 @@ enum Task {
     Fuzz(fuzz::Options),
     Kernels(kernels::Options),
     Setup(setup::Options),
+    Soak(soak::Options),
     Test(test::Options),
 }
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Kernels(options) => kernels::run(&options),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
     };
     done.unwrap_or_else(|error| {
