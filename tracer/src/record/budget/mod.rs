@@ -85,6 +85,8 @@ pub struct Seen {
     pub lag: f64,
     /// It had to end before its time.
     pub stopped: bool,
+    /// Probes could be taken out at once.
+    pub quick: bool,
 }
 
 /// See the module.
@@ -155,21 +157,19 @@ impl Budget {
     }
 
     /// Whether probes that would stay for so many seconds more must go now: what they cost is more than the last seconds
-    /// allow, with what they are going to cost until they have gone.
-    pub fn must_stop(&self, left: f64) -> bool {
+    /// allow, with what they are going to cost until they have gone; `quick`: at once.
+    pub fn must_stop(&self, left: f64, quick: bool) -> bool {
         let Some(share) = self.share else { return false };
-        // Going at once takes longer than going when it was prepared.
-        left > self.stop_lag
-            && self.spent > self.planned
-            && self.allowance(share) < self.present.rate().spent * self.stop_lag
+        let lag = if quick { self.lag } else { self.stop_lag };
+        left > lag && self.spent > self.planned && self.allowance(share) < self.present.rate().spent * lag
     }
 
     /// Counting was off again, or an epoch that was watched throughout is over.
     pub fn seen(&mut self, seen: Seen) {
-        let Seen { flow, lag, stopped } = seen;
-        if stopped {
-            self.stop_lag = self.stop_lag.max(lag).min(2.0 * self.stop_lag);
-            self.stopped |= !self.can_return;
+        let Seen { flow, lag, stopped, quick } = seen;
+        self.stopped |= stopped && !self.can_return;
+        if stopped && !quick {
+            self.stop_lag = lag.max(0.8 * self.stop_lag).min(2.0 * self.stop_lag);
         } else if lag > 0.0 {
             self.lag = lag.max(0.8 * self.lag);
         }
