@@ -70,6 +70,7 @@ pub struct Kernel {
     links: Vec<Link>,
     kinds: Vec<Execution>,
     clocks: CpuClocks,
+    followed: Instant,
     /// `None` where there is nothing to be made quick, or nothing to do it with.
     primer: Option<Primer>,
     watch: Option<TaskClocks>,
@@ -93,6 +94,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_micros(100);
 /// CPU seconds that the target is given the benefit of, before it has used so much: a burst at the begin says little.
 const ENOUGH_CPU: f64 = 2.0;
+/// Between two looks for new processes: those that end sooner have used CPU time that nobody knows of.
+const FOLLOW: Duration = Duration::from_millis(20);
 /// Threads that may wait for the kernel at once.
 const MAX_GOING: usize = 16;
 
@@ -106,6 +109,7 @@ impl Kernel {
             links,
             kinds,
             clocks: CpuClocks::default(),
+            followed: Instant::now(),
             watch: None,
             watched_from: Duration::ZERO,
             going: Vec::new(),
@@ -155,6 +159,7 @@ impl Kernel {
 
     /// Takes in processes that were forked, and lets go those that have ended.
     fn follow(&mut self) {
+        self.followed = Instant::now();
         if let Ok(followed) = self.tools.meter.followed() {
             self.clocks.follow(&followed);
         }
@@ -289,6 +294,9 @@ impl World for Kernel {
     }
 
     fn glance(&mut self) -> Glance {
+        if self.followed.elapsed() > FOLLOW {
+            self.follow();
+        }
         let now = self.look();
         self.glance = Glance {
             cpu: now.cpu - self.before.cpu,

@@ -18,8 +18,11 @@ use crate::recording::about::{Epoch, Window};
 
 /// Seconds between two looks at what probes cost while they are in.
 const LOOK: f64 = 0.005;
-/// The same, where nothing needs to be bounded.
+/// The same at most, where nothing needs to be bounded.
 const LOOK_UNBOUNDED: f64 = 0.25;
+/// Looks are no further apart than this part of the recording so far: a target that ends takes its CPU clock along, and what it
+/// used since the last look is missing.
+const PART: f64 = 0.02;
 /// The same, where probes can be taken out at once.
 const LOOK_QUICK: f64 = 0.002;
 /// Seconds that switches stay quick at most besides the times they are due. It takes some CPU time.
@@ -284,13 +287,13 @@ impl<W: World> Run<'_, W> {
 
     /// Waits with an eye on what probes cost that stay until `end`.
     fn watch(&mut self, until: f64, end: f64) -> Wait {
-        let look = match (self.budget.is_bounded(), self.quick) {
-            (false, _) => LOOK_UNBOUNDED,
-            (true, false) => LOOK,
-            (true, true) => LOOK_QUICK,
-        };
         loop {
             let now = self.world.now();
+            let look = match (self.budget.is_bounded(), self.quick) {
+                (false, _) => (PART * now).clamp(LOOK, LOOK_UNBOUNDED),
+                (true, false) => LOOK,
+                (true, true) => LOOK_QUICK,
+            };
             if now >= until {
                 self.pass();
                 return Wait::Time;
