@@ -274,6 +274,8 @@ impl World for Kernel {
     fn detach(&mut self) -> f64 {
         self.tools.switching.store(true, Ordering::Relaxed);
         self.attached = false;
+        // It stays quick for a while, and the primer must not come first.
+        self.prime(false);
         self.close_all();
         let begin = Instant::now();
         loop {

@@ -4,7 +4,8 @@
 //! pause waits for a grace period, 4 to 30 ms, and while probes wait to go they cost what they cost. Writers that come
 //! before another grace period is over do not wait (kernel/rcu/sync.c). So a thread switches a uprobe on nothing, in a file
 //! that nobody maps, shortly before a switch that matters, and again and again until then. Meanwhile readers of the semaphore, which
-//! are those who fork, find its slow path: a memory barrier more. Writers hold it for microseconds.
+//! are those who fork, find its slow path: a memory barrier more, and microseconds of waiting where they meet a writer. Writers wait
+//! for forks that are under way, and one behind the other: so never more than one of these switches is.
 
 use std::{
     fs::File,
@@ -25,13 +26,13 @@ use crate::probe::multi::{MultiProgram, Point};
 /// Between two switches of the uprobe on nothing: less than any grace period takes.
 const STEP: Duration = Duration::from_millis(2);
 /// Nobody needs switches to be quick for so long.
-const LONGEST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_millis(200);
 /// Switches that did not wait take less.
 const WAITED: Duration = Duration::from_millis(1);
 /// How long before a switch to begin, before it is known how long a grace period takes; and the least and the most of it.
 const LEAD: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(6), Duration::from_millis(40)];
-/// Threads that may wait for the kernel at once, each with a switch that is over.
-const MAX_CLOSING: usize = 32;
+/// Threads that may wait for the kernel at once, each with links to close.
+const MAX_CLOSING: usize = 8;
 
 /// See the module. Dropping it ends its thread.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl Work {
     /// Keeps switches quick until told otherwise; false when there is nobody to tell.
     fn hold(&mut self) -> bool {
         let begin = Instant::now();
-        let mut link = self.nothing.attach();
+        let mut links: Vec<OwnedFd> = self.nothing.attach().into_iter().collect();
         self.learn(begin.elapsed());
         // Where it cannot be done nobody shall wait for it.
         let mut stays = self.tell.send(()).is_ok();
@@ -138,16 +139,10 @@ impl Work {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(RecvTimeoutError::Disconnected) => stays = false,
-                // Taking it out does as well as putting it in.
-                Err(RecvTimeoutError::Timeout) => match link.take() {
-                    Some(link) => self.close(link),
-                    None => link = self.nothing.attach(),
-                },
+                Err(RecvTimeoutError::Timeout) => links.extend(self.nothing.attach()),
             }
         }
-        if let Some(link) = link {
-            self.close(link);
-        }
+        self.close(links);
         stays
     }
 
@@ -159,11 +154,12 @@ impl Work {
         }
     }
 
-    fn close(&mut self, link: OwnedFd) {
+    /// One by one, for each waits until the kernel has seen the last hit end.
+    fn close(&mut self, links: Vec<OwnedFd>) {
         self.closing.retain(|closing| !closing.is_finished());
         // Where there is no thread to be had, it waits here.
         if self.closing.len() < MAX_CLOSING {
-            self.closing.extend(thread::Builder::new().name("primer".to_owned()).spawn(move || drop(link)));
+            self.closing.extend(thread::Builder::new().name("primer".to_owned()).spawn(move || drop(links)));
         }
     }
 }
