@@ -1,7 +1,7 @@
 //! How the numbers of a node, a site or of everything are written: exact, with their interval, or as a bound.
 
 use super::quantity::{bytes, count, objects_within, percent, percent_within};
-use crate::estimate::epochs::Unbounded;
+use crate::estimate::epochs::{Slowdown, Unbounded};
 use crate::estimate::{Calibration, Interval, Measure, Totals};
 use crate::profile::Profile;
 use crate::recording::about::{Epoch, Source};
@@ -62,12 +62,20 @@ pub fn totals(of: &Calibration, source: Source) -> String {
 /// Why there are lower bounds only.
 pub fn reason(because: Unbounded) -> String {
     match because {
-        Unbounded::Slowed(times) => format!(
-            "probes made the program {times:.1} times slower while they were in: shares hold, totals are lower bounds"
-        ),
+        Unbounded::Slowed(slowdown) => {
+            format!(
+                "probes made the program {} while they were in: shares hold, totals are lower bounds",
+                slower(slowdown)
+            )
+        }
         Unbounded::CostUnknown => "what a trap costs is not known: shares hold, totals are lower bounds".into(),
         Unbounded::Unseen => "the program ran, but never while probes were in: nothing is known of it".into(),
     }
+}
+
+/// How much slower probes made the program: `1.9 times slower (1.5 to 3.3)`, by what a hit costs.
+pub fn slower(Slowdown { times, range: Interval { low, high } }: Slowdown) -> String {
+    format!("{times:.1} times slower ({:.1} to {:.1})", low.min(times), high.max(times))
 }
 
 /// How much of the time calls were counted in: `30 windows, 2.10 % of the time`.

@@ -96,7 +96,7 @@ impl<'a> Half<'a> {
             (Chance::Time, 0) => unit.max(each(other)),
             (Chance::Time, _) => each(amount),
         };
-        let sampling = amount.measure.bytes.variance;
+        let sampling = amount.measure.variance_with_cost();
         // Sampling error is in what varies between slices.
         let (variance, freedom) = match chance {
             Chance::Time if amount.between_slices > sampling => (amount.between_slices, slices::FREEDOM),
