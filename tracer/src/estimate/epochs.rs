@@ -102,6 +102,8 @@ pub struct Epochs {
     pub effective: f64,
     /// How many times slower the program was in windows.
     pub slowdown: Slowdown,
+    /// What the upper end of the cost of a hit makes of the totals, relative to the lower end.
+    pub spread: f64,
     /// Why there is no upper end.
     pub unbounded: Option<Unbounded>,
 }
@@ -180,11 +182,12 @@ impl Epochs {
         };
         let [mid, low, high] = [0, 1, 2].map(|s| times(&scenarios[s]));
         let slowdown = Slowdown { times: mid, range: Interval { low, high } };
-        let known = totals.iter().all(|Total { by_cost: [_, low, high], .. }| *high <= MOST_SPREAD * low);
+        let spread = |Total { by_cost: [_, low, high], .. }: &Total| if *low > 0.0 { high / low } else { 1.0 };
+        let spread = totals.iter().map(spread).fold(1.0, f64::max);
         let ran: f64 = windows().map(|k| epochs[k].cpu_ns as f64).sum();
         let unbounded = if hits > 0 && band.high <= 0.0 {
             Some(Unbounded::CostUnknown)
-        } else if !known || scenarios[2].own < LEAST_OWN {
+        } else if spread > MOST_SPREAD || scenarios[2].own < LEAST_OWN {
             Some(Unbounded::Slowed(slowdown))
         } else if ran > 0.0 && all_cpu <= 0.0 {
             Some(Unbounded::Unseen)
@@ -192,7 +195,7 @@ impl Epochs {
             None
         };
         let effective = if squares > 0.0 { all_cpu * all_cpu / squares } else { links.len() as f64 };
-        Some(Self { weights, links, totals, effective, slowdown, unbounded })
+        Some(Self { weights, links, totals, effective, slowdown, spread, unbounded })
     }
 
     /// The weight of what was counted or sampled in an epoch.

@@ -36,7 +36,16 @@ pub fn bytes_within(value: f64, interval: Interval) -> String {
 
 /// A difference of bytes with half the width of its 95 % interval: `-1.12 ± 0.28 MiB`.
 pub fn bytes_change(value: f64, margin: f64) -> String {
-    let (unit, scale) = unit(BYTES, value.abs().max(margin));
+    change(BYTES, value, margin)
+}
+
+/// A difference of shares, in hundredths of the whole: `-1.12 ± 0.28 %`.
+pub fn percent_change(value: f64, margin: f64) -> String {
+    change(PERCENT, value, margin)
+}
+
+fn change(units: &[Unit], value: f64, margin: f64) -> String {
+    let (unit, scale) = unit(units, value.abs().max(margin));
     let decimals = decimals(value.abs().max(margin) / scale, scale);
     let number = |x: f64| grouped(x / scale, decimals);
     let step = scale / 10f64.powi(decimals as i32);

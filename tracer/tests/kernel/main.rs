@@ -26,4 +26,5 @@ mod programs;
 mod recording;
 mod return_probe;
 mod sigkill;
+mod totals;
 mod truth;

@@ -3,10 +3,8 @@
 use std::io::{self, Write};
 
 use super::{Compared, Per};
-use crate::estimate::Interval;
-use crate::estimate::compare::Rate;
 use crate::estimate::slices::SLICES;
-use crate::output::quantity::{bytes_change, bytes_within, count, duration, relative_change};
+use crate::output::quantity::{count, duration, relative_change};
 use crate::output::svg::heading::interval;
 use crate::profile::difference::{Chance, Change, MIN_SAMPLES, Row, Verdict};
 use crate::profile::name::printable;
@@ -22,12 +20,17 @@ pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     heading(compared, out)?;
     writeln!(out, "\nTotal{}", if difference.regions.is_empty() { "" } else { " and regions" })?;
     title(out)?;
-    line("all", &difference.total, out)?;
+    line("all", &difference.total, compared.per, out)?;
     for row in &difference.regions {
-        line(&row.name, &row.change, out)?;
+        line(&row.name, &row.change, compared.per, out)?;
     }
-    table("Allocation sites: nearest caller outside allocator and standard library", &difference.sites, out)?;
-    table("Functions with all that is below them", &difference.functions, out)
+    table(
+        "Allocation sites: nearest caller outside allocator and standard library",
+        &difference.sites,
+        compared.per,
+        out,
+    )?;
+    table("Functions with all that is below them", &difference.functions, compared.per, out)
 }
 
 fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -46,6 +49,9 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     match compared.per {
+        Per::All => {
+            writeln!(out, "bytes     as shares of everything, not amounts; 95 % intervals for all that is chance")?
+        }
         Per::Second => writeln!(out, "bytes     per second; 95 % intervals for all that is chance")?,
         Per::Unit([before, after]) => {
             writeln!(
@@ -71,7 +77,7 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(name: &str, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn table(name: &str, rows: &[Row], per: Per, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -80,7 +86,7 @@ fn table(name: &str, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let told = |row: &&Row| matches!(row.change.verdict(), Verdict::Increase | Verdict::Decrease);
     let first = rows.iter().filter(told).chain(rows.iter().filter(|row| !told(row)));
     for row in first.take(ROWS) {
-        line(&row.name, &row.change, out)?;
+        line(&row.name, &row.change, per, out)?;
     }
     if rows.len() > ROWS {
         let left = rows.iter().filter(told).count().saturating_sub(ROWS);
@@ -93,12 +99,12 @@ fn title(out: &mut dyn Write) -> io::Result<()> {
     columns(["before", "after", "difference", "change", "", "of"], out)
 }
 
-fn line(name: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+fn line(name: &str, change: &Change, per: Per, out: &mut dyn Write) -> io::Result<()> {
     let mut shown: String = name.chars().take(NAME).collect();
     if name.chars().nth(NAME).is_some() {
         shown.push('…');
     }
-    let difference = bytes_change(change.difference.value, change.difference.margin);
+    let difference = per.change(change.difference);
     let verdict = match change.verdict() {
         Verdict::Increase => "more",
         Verdict::Decrease => "less",
@@ -106,15 +112,9 @@ fn line(name: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
         Verdict::FewSamples => "?",
     };
     let relative = relative_change(change.relative());
-    columns([&rate(change.before), &rate(change.after), &difference, &relative, verdict, &shown], out)
+    columns([&per.amount(change.before), &per.amount(change.after), &difference, &relative, verdict, &shown], out)
 }
 
 fn columns([before, after, difference, change, verdict, name]: [&str; 6], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{before:<26}  {after:<26}  {difference:<22}  {change:>8}  {verdict:<4}  {name}")
-}
-
-/// A rate with its interval.
-pub fn rate(rate: Rate) -> String {
-    let margin = rate.margin();
-    bytes_within(rate.value, Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin })
 }

@@ -10,7 +10,7 @@ use super::legend::Entry;
 use super::tooltips::Look;
 use super::{Options, Picture, write_text};
 use crate::output::difference::{Compared, Per};
-use crate::output::quantity::{bytes_change, relative_change};
+use crate::output::quantity::relative_change;
 use crate::profile::difference::{Change, Verdict};
 use crate::profile::name::{NameKind, printable};
 
@@ -55,6 +55,7 @@ fn title(compared: &Compared<'_>) -> String {
     let per = match compared.per {
         Per::Second => "per second",
         Per::Unit(_) => "per unit of work",
+        Per::All => "as shares of all",
     };
     format!("Change of allocated bytes {per}: {} to {}", named(before), named(after))
 }
@@ -70,9 +71,9 @@ fn described(compared: &Compared<'_>, change: &Change) -> String {
     };
     format!(
         "before {}{per}, after {}{per}, difference {}{per}, {}, {verdict}",
-        crate::output::difference::rate(change.before),
-        crate::output::difference::rate(change.after),
-        bytes_change(change.difference.value, change.difference.margin),
+        compared.per.amount(change.before),
+        compared.per.amount(change.after),
+        compared.per.change(change.difference),
         relative_change(change.relative())
     )
 }
