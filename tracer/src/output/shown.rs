@@ -67,7 +67,7 @@ pub fn reason(because: Unbounded) -> String {
             slower(slowdown)
         ),
         Unbounded::CostUnknown => "what a trap costs is not known: shares hold, totals are lower bounds".into(),
-        Unbounded::Unseen => "the program ran, but never while probes were in: nothing is known of it".into(),
+        Unbounded::Unseen => "the program ran on while probes were out, and nothing is known of that time".into(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Format, quantity, svg};
 use crate::estimate::Interval;
 use crate::estimate::compare::{Difference, Rate};
 use crate::profile::difference::{self, Chance, Scale};
-use crate::recording::Recording;
+use crate::recording::{Recording, about::Source};
 
 /// What amounts are divided by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,27 +41,6 @@ impl Per {
             Self::All => "",
         }
     }
-
-    /// An amount with its interval: `9.10 ± 0.20 MiB`, `12.3 ± 0.8 %`.
-    pub fn amount(self, rate: Rate) -> String {
-        let margin = rate.margin();
-        let interval = Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin };
-        match self {
-            Self::All => quantity::percent_within(
-                rate.value,
-                Interval { high: interval.high.min(1.0).max(rate.value), ..interval },
-            ),
-            Self::Second | Self::Unit(_) => quantity::bytes_within(rate.value, interval),
-        }
-    }
-
-    /// A difference with its interval: `-1.12 ± 0.28 MiB`.
-    pub fn change(self, difference: Difference) -> String {
-        match self {
-            Self::All => quantity::percent_change(difference.value, difference.margin),
-            Self::Second | Self::Unit(_) => quantity::bytes_change(difference.value, difference.margin),
-        }
-    }
 }
 
 /// Two recordings and what differs between them.
@@ -80,6 +59,32 @@ pub struct Compared<'a> {
 }
 
 impl Compared<'_> {
+    /// What was sampled; the same in both.
+    pub fn source(&self) -> Source {
+        self.recordings[0].about.source
+    }
+
+    /// An amount with its interval: `9.10 ± 0.20 MiB`, `12.3 ± 0.8 %`.
+    pub fn amount(&self, rate: Rate) -> String {
+        let margin = rate.margin();
+        let interval = Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin };
+        match self.per {
+            Per::All => quantity::percent_within(
+                rate.value,
+                Interval { high: interval.high.min(1.0).max(rate.value), ..interval },
+            ),
+            Per::Second | Per::Unit(_) => self.source().amount_within(rate.value, interval),
+        }
+    }
+
+    /// A difference with its interval: `-1.12 ± 0.28 MiB`.
+    pub fn change(&self, difference: Difference) -> String {
+        match self.per {
+            Per::All => quantity::percent_change(difference.value, difference.margin),
+            Per::Second | Per::Unit(_) => self.source().change(difference.value, difference.margin),
+        }
+    }
+
     /// Writes the summary.
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         text::write(self, out)

@@ -8,6 +8,7 @@ use crate::output::quantity::{count, duration, relative_change};
 use crate::output::svg::heading::interval;
 use crate::profile::difference::{Chance, Change, MIN_SAMPLES, Row, Verdict};
 use crate::profile::name::printable;
+use crate::recording::about::Source;
 
 /// Lines of a table.
 const ROWS: usize = 15;
@@ -16,21 +17,16 @@ const NAME: usize = 90;
 
 /// Writes the summary.
 pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let difference = compared.difference;
+    let (difference, source) = (compared.difference, compared.source());
     heading(compared, out)?;
     writeln!(out, "\nTotal{}", if difference.regions.is_empty() { "" } else { " and regions" })?;
     title(out)?;
-    line("all", &difference.total, compared.per, out)?;
+    line("all", &difference.total, compared, out)?;
     for row in &difference.regions {
-        line(&row.name, &row.change, compared.per, out)?;
+        line(&row.name, &row.change, compared, out)?;
     }
-    table(
-        "Allocation sites: nearest caller outside allocator and standard library",
-        &difference.sites,
-        compared.per,
-        out,
-    )?;
-    table("Functions with all that is below them", &difference.functions, compared.per, out)
+    table(&format!("{}: {}", source.sites(), source.nearest()), &difference.sites, compared, out)?;
+    table("Functions with all that is below them", &difference.functions, compared, out)
 }
 
 fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -48,15 +44,16 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
             interval(recording)
         )?;
     }
+    let amounts = if compared.source() == Source::Cpu { "CPU time" } else { "bytes" };
     match compared.per {
         Per::All => {
-            writeln!(out, "bytes     as shares of everything, not amounts; 95 % intervals for all that is chance")?
+            writeln!(out, "{amounts:<9} as shares of everything, not amounts; 95 % intervals for all that is chance")?
         }
-        Per::Second => writeln!(out, "bytes     per second; 95 % intervals for all that is chance")?,
+        Per::Second => writeln!(out, "{amounts:<9} per second; 95 % intervals for all that is chance")?,
         Per::Unit([before, after]) => {
             writeln!(
                 out,
-                "bytes     per unit of work ({before} before, {after} after); 95 % intervals for all that is chance"
+                "{amounts:<9} per unit of work ({before} before, {after} after); 95 % intervals for all that is chance"
             )?;
         }
     }
@@ -77,7 +74,7 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(name: &str, rows: &[Row], per: Per, out: &mut dyn Write) -> io::Result<()> {
+fn table(name: &str, rows: &[Row], compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -86,7 +83,7 @@ fn table(name: &str, rows: &[Row], per: Per, out: &mut dyn Write) -> io::Result<
     let told = |row: &&Row| matches!(row.change.verdict(), Verdict::Increase | Verdict::Decrease);
     let first = rows.iter().filter(told).chain(rows.iter().filter(|row| !told(row)));
     for row in first.take(ROWS) {
-        line(&row.name, &row.change, per, out)?;
+        line(&row.name, &row.change, compared, out)?;
     }
     if rows.len() > ROWS {
         let left = rows.iter().filter(told).count().saturating_sub(ROWS);
@@ -99,12 +96,12 @@ fn title(out: &mut dyn Write) -> io::Result<()> {
     columns(["before", "after", "difference", "change", "", "of"], out)
 }
 
-fn line(name: &str, change: &Change, per: Per, out: &mut dyn Write) -> io::Result<()> {
+fn line(name: &str, change: &Change, compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut shown: String = name.chars().take(NAME).collect();
     if name.chars().nth(NAME).is_some() {
         shown.push('…');
     }
-    let difference = per.change(change.difference);
+    let difference = compared.change(change.difference);
     let verdict = match change.verdict() {
         Verdict::Increase => "more",
         Verdict::Decrease => "less",
@@ -112,7 +109,8 @@ fn line(name: &str, change: &Change, per: Per, out: &mut dyn Write) -> io::Resul
         Verdict::FewSamples => "?",
     };
     let relative = relative_change(change.relative());
-    columns([&per.amount(change.before), &per.amount(change.after), &difference, &relative, verdict, &shown], out)
+    let [before, after] = [change.before, change.after].map(|of| compared.amount(of));
+    columns([&before, &after, &difference, &relative, verdict, &shown], out)
 }
 
 fn columns([before, after, difference, change, verdict, name]: [&str; 6], out: &mut dyn Write) -> io::Result<()> {

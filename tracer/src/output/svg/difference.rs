@@ -13,6 +13,7 @@ use crate::output::difference::{Compared, Per};
 use crate::output::quantity::relative_change;
 use crate::profile::difference::{Change, Verdict};
 use crate::profile::name::{NameKind, printable};
+use crate::recording::about::Source;
 
 /// Frames whose change chance would do as well.
 const CHANCE: Color = Color { r: 240, g: 240, b: 236 };
@@ -38,7 +39,7 @@ pub fn write_difference(compared: &Compared<'_>, options: Options, out: &mut dyn
     let picture = Picture {
         title,
         facts,
-        source: compared.recordings[0].about.source,
+        source: compared.source(),
         tree: &difference.tree,
         names: &difference.names,
         layout: &layout,
@@ -57,7 +58,14 @@ fn title(compared: &Compared<'_>) -> String {
         Per::Unit(_) => "per unit of work",
         Per::All => "as shares of all",
     };
-    format!("Change of allocated bytes {per}: {} to {}", named(before), named(after))
+    let what = match compared.source() {
+        Source::Allocations => "allocated bytes",
+        Source::Cpu => "CPU time",
+        Source::PageFaults => "faulted bytes",
+        Source::Mmap => "mapped bytes",
+        Source::Brk => "growth of the program break",
+    };
+    format!("Change of {what} {per}: {} to {}", named(before), named(after))
 }
 
 /// `before 9.10 ± 0.20 MiB/s, after …, difference -1.12 ± 0.28 MiB/s, -12.3 %, less`.
@@ -71,9 +79,9 @@ fn described(compared: &Compared<'_>, change: &Change) -> String {
     };
     format!(
         "before {}{per}, after {}{per}, difference {}{per}, {}, {verdict}",
-        compared.per.amount(change.before),
-        compared.per.amount(change.after),
-        compared.per.change(change.difference),
+        compared.amount(change.before),
+        compared.amount(change.after),
+        compared.change(change.difference),
         relative_change(change.relative())
     )
 }
