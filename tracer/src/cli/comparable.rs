@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use crate::{
     estimate::epochs::Epochs,
-    output::{shown, svg::heading},
+    output::{difference::Per, shown, svg::heading},
     profile::name::printable,
     recording::{Recording, about::Source},
 };
@@ -13,6 +13,8 @@ use crate::{
 const MUCH_LARGER: u64 = 4;
 /// Share of lost samples that is worth a note.
 const NOTABLE_LOSS: f64 = 0.01;
+/// How many times more than with the least cost of a hit it may be that was allocated, to be worth a note.
+const NOTABLE_SPREAD: f64 = 1.2;
 
 /// What is to be known; nothing where all is well.
 ///
@@ -33,14 +35,6 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
         let calls = counters.iter().flat_map(|counter| &counter.classes).any(|class| class.calls > 0);
         if recording.samples.is_empty() && (calls || counters.is_empty()) {
             bail!("{name} has no samples: there is nothing to compare; record longer, or with a {}", more_often(a));
-        }
-    }
-    for (recording, name) in recordings.into_iter().zip(names) {
-        if let Some(because) = Epochs::new(&recording.about).and_then(|epochs| epochs.unbounded) {
-            bail!(
-                "{name} has lower bounds only, which cannot be compared: {}; record both with a larger --max-overhead",
-                shown::reason(because)
-            );
         }
     }
     let mut notes = Vec::new();
@@ -71,6 +65,41 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
         }
     }
     Ok(notes)
+}
+
+/// What two recordings are compared by, with what is to be known of it: `wanted`; or shares, where nothing else was asked for
+/// and one of them has lower bounds only.
+///
+/// # Errors
+/// When amounts were asked for that one of them does not have.
+pub fn by(recordings: [&Recording; 2], names: [&str; 2], wanted: Per) -> anyhow::Result<(Per, Option<String>)> {
+    if wanted == Per::All {
+        return Ok((wanted, None));
+    }
+    let mut uncertain = None;
+    for (recording, name) in recordings.into_iter().zip(names) {
+        let Some(epochs) = Epochs::new(&recording.about) else { continue };
+        match (epochs.unbounded, wanted) {
+            (Some(because), Per::Unit(_)) => bail!(
+                "{name} has lower bounds only, which cannot be compared by units of work: {}; compare --shares, or record \
+                 both with a larger --max-overhead",
+                shown::reason(because)
+            ),
+            (Some(because), _) => {
+                let reason = shown::reason(because);
+                return Ok((Per::All, Some(format!("shares are compared, not amounts: in {name} {reason}"))));
+            }
+            (None, _) if epochs.spread > NOTABLE_SPREAD => {
+                uncertain = Some(format!(
+                    "amounts of {name} hang on what a trap costs, since probes made the program {}, and only large changes \
+                     of them can be told from chance; --shares compares what does not hang on it",
+                    shown::slower(epochs.slowdown)
+                ));
+            }
+            (None, _) => {}
+        }
+    }
+    Ok((wanted, uncertain))
 }
 
 fn kind(source: Source) -> &'static str {
@@ -105,7 +134,7 @@ fn largest_interval(recording: &Recording) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::{
-        recording::about::{Counter, Epoch, Window},
+        recording::about::{Cost, Counter, Epoch, Window},
         synthetic::program,
     };
 
@@ -130,6 +159,17 @@ mod tests {
         assert!(error.starts_with("b.pb.gz has no length"), "{error}");
     }
 
+    /// Windows with a millisecond of CPU time and so many hits of 500 (400 to 600) ns in them.
+    fn in_windows(hits: u64, cost: Option<Cost>) -> Recording {
+        let window =
+            Window { length_ns: 1_000_000, cpu_ns: 1_000_000, hits, calls: hits, bytes: hits, ..Window::default() };
+        let (length_ns, cpu_ns) = (1_000_000_000, 1_000_000_000);
+        let epoch = Epoch { length_ns, probability: 0.001, cpu_ns, window, ..Epoch::default() };
+        let mut recording = program::recording();
+        (recording.about.epochs, recording.about.cost) = (vec![epoch; 10], cost);
+        recording
+    }
+
     #[test]
     fn cpu_time_is_compared_with_its_own_options() {
         let of_cpu = |recording: &mut Recording, period_ns| {
@@ -151,23 +191,35 @@ mod tests {
     }
 
     #[test]
-    fn lower_bounds_cannot_be_compared() {
-        let error = checked(|after| {
-            let window = Window { length_ns: 1_000_000, cpu_ns: 1_000_000, hits: 100, calls: 100, ..Window::default() };
-            let epoch = Epoch {
-                length_ns: 1_000_000_000,
-                probability: 0.001,
-                cpu_ns: 1_000_000_000,
-                window,
-                ..Epoch::default()
-            };
-            after.about.epochs = vec![epoch; 10];
-        });
-        let error = error.unwrap_err();
+    fn shares_are_compared_where_there_are_lower_bounds() {
+        let (exact, bounded) = (program::recording(), in_windows(100, None));
+        let names = ["a.pb.gz", "b.pb.gz"];
+        let (per, note) = by([&exact, &bounded], names, Per::Second).unwrap();
+        assert_eq!(per, Per::All);
+        let note = note.unwrap();
         assert!(
-            error.starts_with("b.pb.gz has lower bounds only, which cannot be compared: what a trap costs"),
-            "{error}"
+            note.starts_with("shares are compared, not amounts: in b.pb.gz what a trap costs is not known"),
+            "{note}"
         );
+        let error = by([&exact, &bounded], names, Per::Unit([1.0; 2])).unwrap_err().to_string();
+        assert!(error.starts_with("b.pb.gz has lower bounds only") && error.contains("--shares"), "{error}");
+        assert_eq!(by([&exact, &bounded], names, Per::All).unwrap(), (Per::All, None));
+        assert_eq!(by([&exact, &exact], names, Per::Second).unwrap(), (Per::Second, None));
+    }
+
+    #[test]
+    fn amounts_that_hang_on_the_cost_of_a_hit_are_a_note() {
+        let cost = Cost { hit_ns: 500.0, hit_ns_low: 400.0, hit_ns_high: 600.0, ..Cost::default() };
+        let exact = program::recording();
+        let noted = |hits| {
+            let recording = in_windows(hits, Some(cost.clone()));
+            let (per, note) = by([&recording, &exact], ["a.pb.gz", "b.pb.gz"], Per::Second).unwrap();
+            assert_eq!(per, Per::Second);
+            note
+        };
+        assert_eq!(noted(100), None);
+        let note = noted(1000).unwrap();
+        assert!(note.contains("of a.pb.gz") && note.contains("2.0 times slower (1.7 to 2.5)"), "{note}");
     }
 
     #[test]

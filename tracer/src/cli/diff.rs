@@ -44,6 +44,10 @@ pub struct Args {
     /// Units of work that the second recording did
     #[arg(long, value_name = "N", value_parser = units, requires = "per_before")]
     per_after: Option<f64>,
+    /// Compare shares of everything instead of amounts: where the load differed. Done anyway where totals are only lower
+    /// bounds
+    #[arg(long, conflicts_with_all = ["per", "per_before", "per_after"])]
+    shares: bool,
     /// Exit with code 4 if the total or a region has grown by more than this, and not by chance
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     fail_on_increase: Option<f64>,
@@ -91,14 +95,27 @@ impl Args {
     /// # Errors
     /// Wrong rules of regions, or two things for stdout.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { before, after, output, json, per, per_before, per_after, fail_on_increase, chance, force, regions } =
-            self;
+        let Self {
+            before,
+            after,
+            output,
+            json,
+            per,
+            per_before,
+            per_after,
+            shares,
+            fail_on_increase,
+            chance,
+            force,
+            regions,
+        } = self;
         if json && output.contains(&Destination::Stdout) {
             bail!("--json and `-o -` both write to stdout; name a file: -o FILE.json");
         }
         let per = match (per, per_before, per_after) {
             (Some(units), ..) => Per::Unit([units; 2]),
             (None, Some(before), Some(after)) => Per::Unit([before, after]),
+            _ if shares => Per::All,
             _ => Per::Second,
         };
         let chance = match chance {
@@ -121,15 +138,14 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let [before, after] = [recorded::read(&paths[0])?, recorded::read(&paths[1])?];
     let names = paths.each_ref().map(|path| path.display().to_string());
     let names = names.each_ref().map(String::as_str);
-    for note in comparable::check([&before, &after], names)? {
+    let notes = comparable::check([&before, &after], names)?;
+    let (per, note) = comparable::by([&before, &after], names, per)?;
+    for note in notes.into_iter().chain(note) {
         eprintln!("note: {note}");
     }
-    let divisors = match per {
-        Per::Second => [before.seconds(), after.seconds()],
-        Per::Unit(units) => units,
-    };
-    let side = |recording, divisor| Side { recording, divisor };
-    let difference = Difference::new(side(&before, divisors[0]), side(&after, divisors[1]), &rules, chance);
+    let scales = per.scales([&before, &after]);
+    let side = |recording, scale| Side { recording, scale };
+    let difference = Difference::new(side(&before, scales[0]), side(&after, scales[1]), &rules, chance);
     let compared = Compared { names, recordings: [&before, &after], difference: &difference, per, chance };
 
     let mut stdout_is_taken = false;
@@ -168,7 +184,7 @@ fn judge(compared: &Compared<'_>, limit: f64) -> Outcome {
         if grown(change) {
             eprintln!(
                 "tracer: {what} grew by {}{} ({}), more than {}",
-                compared.source().change(change.difference.value, change.difference.margin),
+                compared.change(change.difference),
                 per.suffix(),
                 quantity::relative_change(change.relative()),
                 quantity::percent(limit)

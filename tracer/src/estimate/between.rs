@@ -151,16 +151,17 @@ impl Between {
         let [of_total, all] = self.by_cost;
         let share = |i: usize| if all[i] > 0.0 { self.attributed[0] * by_cost[i] / all[i] } else { value };
         let of_share = (share(0) - value).abs().max((share(1) - value).abs()) / NORMAL;
-        let of_sum = (of_total[0] * share(0) - value).abs().max((of_total[1] * share(1) - value).abs()) / NORMAL;
 
         group.share_variance += bytes.share + of_share * of_share;
         if self.held {
             group.bytes.variance = group.share_variance;
             group.objects.variance += objects.share;
         } else {
-            group.bytes.variance += bytes.sum + of_sum * of_sum;
-            let relative = if value > 0.0 { of_sum / value } else { 0.0 };
-            group.objects.variance += objects.sum + (relative * group.objects.value).powi(2);
+            group.bytes.variance += bytes.sum;
+            group.objects.variance += objects.sum;
+            let ends = [0, 1].map(|i| of_total[i] * share(i));
+            group.by_cost =
+                [(value - ends[0].min(ends[1])).max(0.0).min(value), (ends[0].max(ends[1]) - value).max(0.0)];
         }
     }
 

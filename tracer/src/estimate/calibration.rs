@@ -25,7 +25,7 @@ use cells::{cell_of, exact_cells, exact_total};
 use super::between::{Between, Whole};
 use super::chain::Chain;
 use super::compare::share;
-use super::epochs::{Epochs, Weight};
+use super::epochs::{Epochs, Slowdown, Weight};
 use super::inclusion::{weigh, weigh_tick};
 use super::interval;
 use super::measure::{Estimate, Exact, Measure};
@@ -312,6 +312,11 @@ impl Calibration {
     /// Whether calls were counted in windows only.
     pub fn in_windows(&self) -> bool {
         self.windows.is_some()
+    }
+
+    /// How many times slower the program was in windows, where there are any.
+    pub fn slowdown(&self) -> Option<Slowdown> {
+        self.windows.as_ref().map(|windows| windows.epochs.slowdown)
     }
 
     /// What one sample more of small blocks stands for, in bytes: the largest interval, raised for lost samples and for windows.

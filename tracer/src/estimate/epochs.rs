@@ -20,14 +20,27 @@
 //! throughout; they are not part of the ratio, and their calls stand for themselves.
 //!
 //! c has a band, and α is as good as the CPU time is even. Everything is computed with the middle of the band, with its lower
-//! end and α = 0, and with its upper end and α = 1; what that changes goes into the intervals.
-//! The band is narrowed by what was seen: hits cannot have taken more than all the CPU time there was in windows.
+//! end and α = 0, and with its upper end and α = 1; what that changes goes into the intervals ([`super::totals`]).
+//! The band is narrowed by what was seen: hits cannot have taken more than all the CPU time there was in windows. Nothing
+//! else that windows see bounds it honestly. The shortest way from one hit to the next bounds what the cheapest hit costs, and
+//! so does a second breakpoint in the same function, which finds everything in the cache: both say less of the mean than the
+//! calibration does. What windows have of CPU time beyond what there is outside is (1 - α) h c: a lower bound, but as
+//! uncertain as the load of the program is uneven.
+//!
+//! How much c decides depends on how much slower the program is in windows: with a band from 0.7 to 1.4 times its middle and
+//! a slowdown of 2, totals are known from 0.77 to 1.67 times the estimate. There is an upper end as long as it is at most
+//! [`MOST_SPREAD`] times the lower one.
 
+use super::interval::Interval;
 use crate::recording::About;
 use crate::recording::about::{Cost, Epoch};
 
-/// Beyond this, totals hang more on what a hit is taken to cost than on what was counted.
-pub const MOST_LEVERAGE: f64 = 1.5;
+/// What the upper end of the cost of a hit makes of the totals, relative to the lower end, from which on there is no upper end:
+/// an interval as wide says less than its lower end alone seems to.
+pub const MOST_SPREAD: f64 = 4.0;
+/// Share of the CPU time in windows that must be the program's own at the upper end of the cost of a hit. Where there is less,
+/// errors of the CPU clock weigh as much as the cost.
+const LEAST_OWN: f64 = 0.1;
 /// Slowdown that a window is corrected for at most. With c known to some 40 %, nothing better than "much" is known of
 /// windows that are slower than this; and their differences would be noise.
 const MOST_SLOWDOWN: f64 = 10.0;
@@ -87,17 +100,28 @@ pub struct Epochs {
     pub totals: [Total; 2],
     /// How many windows of equal CPU time would say as much as these: (Σ x)²/Σ x².
     pub effective: f64,
-    /// What the correction for progress did to the number of calls, in the middle of the band.
-    pub leverage: f64,
+    /// How many times slower the program was in windows.
+    pub slowdown: Slowdown,
+    /// What the upper end of the cost of a hit makes of the totals, relative to the lower end.
+    pub spread: f64,
     /// Why there is no upper end.
     pub unbounded: Option<Unbounded>,
+}
+
+/// How many times slower the program was while probes were in: what that did to the number of calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slowdown {
+    /// With the middle of the cost of a hit.
+    pub times: f64,
+    /// With both ends of it.
+    pub range: Interval,
 }
 
 /// Why totals have a lower end only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unbounded {
-    /// Probes slowed the program this many times while they were in: too much to know what it would have done.
-    Slowed(f64),
+    /// Probes slowed the program so much while they were in that what it would have done hangs on the cost of a hit.
+    Slowed(Slowdown),
     /// Nobody knows what a hit costs.
     CostUnknown,
     /// The target ran, but never in a window.
@@ -152,20 +176,26 @@ impl Epochs {
 
         let hits: u64 = windows().fold(0, |sum, k| sum.saturating_add(epochs[k].window.hits));
         let plain: f64 = windows().map(|k| counted[k][1] / fraction(&epochs[k])).sum();
-        let corrected: f64 = windows().map(|k| counted[k][1] / fraction(&epochs[k]) * scenarios[0].slowdown[k]).sum();
-        let leverage = if plain > 0.0 { corrected / plain } else { 1.0 };
+        let times = |scenario: &Scenario| {
+            let unslowed = |k: usize| counted[k][1] / fraction(&epochs[k]) * scenario.slowdown[k];
+            if plain > 0.0 { windows().map(unslowed).sum::<f64>() / plain } else { 1.0 }
+        };
+        let [mid, low, high] = [0, 1, 2].map(|s| times(&scenarios[s]));
+        let slowdown = Slowdown { times: mid, range: Interval { low, high } };
+        let spread = |Total { by_cost: [_, low, high], .. }: &Total| if *low > 0.0 { high / low } else { 1.0 };
+        let spread = totals.iter().map(spread).fold(1.0, f64::max);
         let ran: f64 = windows().map(|k| epochs[k].cpu_ns as f64).sum();
         let unbounded = if hits > 0 && band.high <= 0.0 {
             Some(Unbounded::CostUnknown)
-        } else if leverage > MOST_LEVERAGE {
-            Some(Unbounded::Slowed(leverage))
+        } else if spread > MOST_SPREAD || scenarios[2].own < LEAST_OWN {
+            Some(Unbounded::Slowed(slowdown))
         } else if ran > 0.0 && all_cpu <= 0.0 {
             Some(Unbounded::Unseen)
         } else {
             None
         };
         let effective = if squares > 0.0 { all_cpu * all_cpu / squares } else { links.len() as f64 };
-        Some(Self { weights, links, totals, effective, leverage, unbounded })
+        Some(Self { weights, links, totals, effective, slowdown, spread, unbounded })
     }
 
     /// The weight of what was counted or sampled in an epoch.
@@ -204,6 +234,8 @@ struct Scenario {
     slowdown: Vec<f64>,
     /// Unperturbed CPU time that each window stands for, scaled so that they add up to that of the epochs.
     cpu: Vec<f64>,
+    /// Share of the CPU time in windows that was the program's own.
+    own: f64,
 }
 
 impl Scenario {
@@ -232,7 +264,8 @@ impl Scenario {
             weights.push(weight);
             cpu.push(weight * epoch.window.cpu_ns as f64 / slowdown);
         }
-        Self { weights, slowdown, cpu }
+        let seen = progress + spent;
+        Self { weights, slowdown, cpu, own: if seen > 0.0 { progress / seen } else { 1.0 } }
     }
 }
 

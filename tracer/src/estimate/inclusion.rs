@@ -29,6 +29,7 @@ pub fn weigh(size: u64, interval: u64, kept: f64) -> Measure {
         bytes: Estimate { value: size * objects.value, variance: size * size * objects.variance },
         objects,
         share_variance: 0.0,
+        ..Measure::default()
     }
 }
 
@@ -41,7 +42,7 @@ pub fn weigh_tick(period: u64, kept: f64) -> Measure {
     let objects = Estimate { value: 1.0 / kept, variance: 1.0 / (kept * kept) };
     let period = period as f64;
     let bytes = Estimate { value: period * objects.value, variance: period * period * objects.variance };
-    Measure { samples: 1, bytes, objects, share_variance: bytes.variance }
+    Measure { samples: 1, bytes, objects, share_variance: bytes.variance, ..Measure::default() }
 }
 
 #[cfg(test)]

@@ -18,6 +18,19 @@ impl Interval {
         (self.high - self.low) / (2.0 * NORMAL)
     }
 
+    /// The interval of `value`, which has this one, times a factor that is known as well as `other` is, another interval of
+    /// `value`: their logarithms add up, and so do the squares of the distances from the estimate to each end (MOVER: Zou and
+    /// Donner, Statistics in Medicine 27 (2008) 1693). Neither end is nearer than it was.
+    pub fn widened(self, value: f64, other: Self) -> Self {
+        if value <= 0.0 {
+            return self;
+        }
+        let to = |a: f64, b: f64| (a / value).ln().hypot((b / value).ln());
+        let low = value * (-to(self.low.clamp(0.0, value), other.low.clamp(0.0, value))).exp();
+        let high = value * to(self.high.max(value), other.high.max(value)).exp();
+        Self { low: low.min(self.low), high: high.max(self.high) }
+    }
+
     /// Both ends divided by a positive number: a rate from an amount, for example.
     pub fn per(self, divisor: f64) -> Self {
         Self { low: self.low / divisor, high: self.high / divisor }
@@ -98,6 +111,20 @@ mod tests {
             near(interval.low, 100.0 * low, 0.005);
             near(interval.high, 100.0 * high, 0.001);
         }
+    }
+
+    #[test]
+    fn two_errors_are_more_than_each_and_less_than_both() {
+        let sampled = Interval { low: 90.0, high: 110.0 };
+        let widened = sampled.widened(100.0, Interval { low: 70.0, high: 180.0 });
+        assert!(widened.low < 70.0 && widened.low > 63.0, "{widened:?}");
+        assert!(widened.high > 180.0 && widened.high < 198.0, "{widened:?}");
+        let certain = Interval { low: 100.0, high: 100.0 };
+        let same = sampled.widened(100.0, certain);
+        near(same.low, 90.0, 1e-12);
+        near(same.high, 110.0, 1e-12);
+        assert_eq!(Interval { low: 0.0, ..sampled }.widened(100.0, certain).low, 0.0);
+        assert_eq!(Interval { low: 0.0, high: 5.0 }.widened(0.0, certain), Interval { low: 0.0, high: 5.0 });
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use super::quantile::NORMAL;
+
 /// An estimate and the variance it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
@@ -31,6 +33,17 @@ pub struct Measure {
     /// The variance that `bytes` would have if the sum of everything were known: that of its share, times the square of
     /// the sum. The same as that of `bytes` where the sum is exact.
     pub share_variance: f64,
+    /// How many bytes less, and how many more, if a hit of a probe costs as little or as much as it may. Not in the variance: all
+    /// groups go the same way.
+    pub by_cost: [f64; 2],
+}
+
+impl Measure {
+    /// The variance of the bytes with that of what a hit costs, as if it were normal.
+    pub fn variance_with_cost(&self) -> f64 {
+        let [less, more] = self.by_cost;
+        self.bytes.variance + ((less + more) / (2.0 * NORMAL)).powi(2)
+    }
 }
 
 impl AddAssign for Measure {
@@ -39,6 +52,7 @@ impl AddAssign for Measure {
         self.bytes += other.bytes;
         self.objects += other.objects;
         self.share_variance += other.share_variance;
+        self.by_cost = [self.by_cost[0] + other.by_cost[0], self.by_cost[1] + other.by_cost[1]];
     }
 }
 

@@ -39,7 +39,7 @@ impl Parts {
         let is_exact = stratum.exact.is_some();
         let bytes = ratio(self.bytes, is_exact.then_some(stratum.estimate.bytes), factors[0] * g_bytes);
         let objects = ratio(self.objects, is_exact.then_some(stratum.estimate.objects), factors[1] * g_objects);
-        Measure { samples: self.samples, bytes, objects, share_variance: bytes.variance }
+        Measure { samples: self.samples, bytes, objects, share_variance: bytes.variance, ..Measure::default() }
     }
 }
 

@@ -4,7 +4,6 @@ use super::between::{Design, unit};
 use super::epochs::{Epochs, Total, Unbounded};
 use super::interval::{self, Interval};
 use super::measure::{Estimate, Exact};
-use super::quantile::NORMAL;
 
 /// What can be said of everything that was allocated while recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +17,7 @@ pub enum Totals {
         /// Calls.
         objects: Bounded,
     },
-    /// Calls were counted in windows in which the program was not itself. Shares hold; sums are lower bounds: the lower
+    /// Calls were counted in windows in which the program was hardly itself. Shares hold; sums are lower bounds: the lower
     /// ends of 95 % intervals.
     AtLeast {
         /// Bytes.
@@ -54,8 +53,9 @@ pub(super) fn of_windows(epochs: &Epochs) -> [(Bounded, f64); 2] {
             }
         };
         let event = event(epochs, q);
-        let by_cost = (low - value).abs().max((high - value).abs()) / NORMAL;
-        let interval = of_total(Estimate { value, variance: between + by_cost * by_cost }, counted, event);
+        let by_cost = Interval { low: low.min(high).min(value), high: high.max(low).max(value) };
+        let interval = of_total(Estimate { value, variance: between }, counted, event).widened(value, by_cost);
+        let interval = Interval { low: interval.low.max(counted), ..interval };
         let scale = if value > 0.0 { low / value } else { 1.0 };
         let at_least = Estimate { value: low, variance: between * scale * scale };
         (Bounded { value, interval }, of_total(at_least, counted, event * scale).low)

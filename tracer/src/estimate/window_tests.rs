@@ -41,7 +41,7 @@ struct Run {
     epochs: u32,
     /// Share of each epoch, or the controller's own choice.
     share: Option<f64>,
-    /// What tracer takes a hit to cost, relative to the truth.
+    /// What tracer takes a hit to cost, relative to the truth; 0 = anything that has the truth in its band, by chance.
     believed: f64,
     /// Hits that end a window early.
     brake: u64,
@@ -117,8 +117,9 @@ fn record(run: &Run, random: &mut Random) -> (Recording, [f64; 3]) {
         bytes: counted[site] * SIZES[site],
     };
     about.counters = vec![Counter { classes: (0..3).map(class).collect(), ..Counter::default() }];
-    let hit_ns = HIT * run.believed;
-    about.cost = Some(Cost { hit_ns, hit_ns_low: hit_ns * 0.7, hit_ns_high: hit_ns * 1.4, ..Cost::default() });
+    let believed = if run.believed > 0.0 { run.believed } else { 2f64.powf(random.unit() - 0.5) };
+    let hit_ns = HIT * believed;
+    about.cost = Some(Cost { hit_ns, hit_ns_low: hit_ns * 0.7, hit_ns_high: hit_ns * 1.42, ..Cost::default() });
     recording.about = about;
     (recording, truth)
 }
@@ -238,6 +239,43 @@ fn a_target_that_is_slowed() {
     let wide = Allowed { coverage: 0.93, bias: 0.2 };
     for believed in [0.75, 1.3] {
         check(&format!("slowed, believed {believed}"), &Run { believed, ..Run::of(program) }, 100, &wide);
+    }
+}
+
+/// Totals where the cost of a hit is known to be in its band and no better: any of it is as likely. Saturated, and doing what
+/// comes, which may be more than it can do while it is watched.
+#[test]
+fn totals_of_targets_up_to_a_million_calls_a_second() {
+    let programs: [(&str, Program); 4] = [
+        ("half a million", |_, _, _| Doing { cpu: 1.0, calls: [400.0, 100.0, 10.0] }),
+        ("a million", |_, _, _| Doing { cpu: 1.0, calls: [750.0, 230.0, 20.0] }),
+        ("a million, as it comes", |time, _, phase| Doing {
+            cpu: if (time / 0.033 + phase).fract() < 0.5 { 0.9 } else { 0.2 },
+            calls: [750.0, 230.0, 20.0],
+        }),
+        ("a quarter and one million", |_, progress, phase| Doing {
+            cpu: 1.0,
+            calls: if (progress / 0.9 + phase).fract() < 0.5 { [240.0, 10.0, 2.0] } else { [240.0, 710.0, 50.0] },
+        }),
+    ];
+    for (what, program) in programs {
+        let run = Run { believed: 0.0, share: Some(0.02), epochs: 60, ..Run::of(program) };
+        let mut random = Random::new(7);
+        let (mut total, mut of_site) = (Tally::default(), Tally::default());
+        for _ in 0..RUNS {
+            let (recording, truth) = record(&run, &mut random);
+            let calibration = Calibration::new(&recording);
+            let Totals::Estimated { bytes, .. } = calibration.totals() else {
+                panic!("{what}: {:?}", calibration.totals());
+            };
+            assert!(bytes.interval.high < 6.0 * bytes.interval.low, "{what}: {bytes:?}");
+            total.add(truth.iter().sum(), bytes.value, bytes.interval);
+            let site = &calibration.sum(3, |stack, groups| groups.add(stack))[1];
+            of_site.add(truth[1], site.bytes.value, calibration.bytes_interval(site));
+        }
+        // Biased, since the truth is not in the middle of the band in the mean.
+        total.check(what, 0.95, 0.2, 0.0);
+        of_site.check(&format!("{what}, a site"), 0.95, 0.2, 0.0);
     }
 }
 

@@ -160,7 +160,7 @@ fn documents_are_documented() {
 #[test]
 fn golden_files_of_a_difference() {
     use crate::output::difference::{Compared, Per};
-    use crate::profile::difference::{Chance, Difference, Side};
+    use crate::profile::difference::{Chance, Difference, Scale, Side};
     let (before, mut after) = (program::recording(), program::recording());
     let parser = after.functions.iter().position(|function| function.name == "game::chat::Message::parse").unwrap();
     let parses = |stack: &crate::recording::Stack| {
@@ -174,7 +174,7 @@ fn golden_files_of_a_difference() {
     after.samples.iter_mut().for_each(|sample| sample.time_ns /= 2);
     let mut rules = crate::profile::Rules::default();
     rules.add_option("net=^game::net::").unwrap();
-    let side = |recording, divisor| Side { recording, divisor };
+    let side = |recording, seconds| Side { recording, scale: Scale::Per(seconds) };
     let difference = Difference::new(side(&before, 10.0), side(&after, 5.0), &rules, Chance::Time);
     let compared = Compared {
         names: ["before.pb.gz", "after.pb.gz"],
@@ -195,6 +195,18 @@ fn golden_files_of_a_difference() {
     let mut out = Vec::new();
     compared.write(Format::Json, &mut out).unwrap();
     compare("difference.json", &out);
+
+    let side = |recording| Side { recording, scale: Scale::Share };
+    let difference = Difference::new(side(&before), side(&after), &rules, Chance::Time);
+    let compared = Compared { difference: &difference, per: Per::All, ..compared };
+    for (name, format) in [("shares.folded", Format::Folded), ("shares.json", Format::Json)] {
+        let mut out = Vec::new();
+        compared.write(format, &mut out).unwrap();
+        compare(name, &out);
+    }
+    let mut out = Vec::new();
+    compared.write_text(&mut out).unwrap();
+    compare("shares.txt", &out);
 }
 
 #[test]

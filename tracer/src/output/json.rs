@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::quantity::significant;
-use crate::estimate::epochs::Unbounded;
+use crate::estimate::epochs::{Slowdown, Unbounded};
 use crate::estimate::{Calibration, Exact, Interval, Measure, Totals};
 use crate::profile::name::NameKind;
 use crate::profile::regions::{RegionRow, Regions};
@@ -33,6 +33,7 @@ pub fn write(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> i
         interval_max: intervals().max().unwrap_or(0),
         totals: kind_of_totals(&profile.allocated),
         at_least_because: at_least_because(&profile.allocated),
+        windows: Windows::new(&recording.about, &profile.allocated),
         exact: profile.allocated.exact().map(|exact| Counted::new(profile.source, exact)),
         unattributed: Counted::new(profile.source, unattributed),
         view: profile.view.name(),
@@ -96,6 +97,7 @@ struct Document<'a> {
     interval_max: u64,
     totals: &'static str,
     at_least_because: Option<&'static str>,
+    windows: Option<Windows>,
     exact: Option<Counted>,
     unattributed: Counted,
     view: &'static str,
@@ -110,6 +112,23 @@ struct Document<'a> {
     parts: Option<Parts<'a>>,
     names: Names<'a>,
     tree: Nodes<'a>,
+}
+
+/// What calls were counted in, if not all the time.
+#[derive(Serialize)]
+struct Windows {
+    number: usize,
+    share_of_time: f64,
+    slowdown: Rate,
+}
+
+impl Windows {
+    fn new(about: &About, calibration: &Calibration) -> Option<Self> {
+        let Slowdown { times, range } = calibration.slowdown()?;
+        let (number, share) = super::shown::seen(&about.epochs);
+        let range = Interval { low: range.low.min(times), high: range.high.max(times) };
+        Some(Self { number, share_of_time: significant(share), slowdown: Rate::new(times, range, true) })
+    }
 }
 
 #[derive(Serialize)]

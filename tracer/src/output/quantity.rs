@@ -39,6 +39,11 @@ pub fn bytes_change(value: f64, margin: f64) -> String {
     changed(BYTES, value, margin)
 }
 
+/// A difference of shares, in hundredths of the whole: `-1.12 ± 0.28 %`.
+pub fn percent_change(value: f64, margin: f64) -> String {
+    changed(PERCENT, value, margin)
+}
+
 /// A difference of nanoseconds with half the width of its 95 % interval: `-11.2 ± 2.8 ms`.
 pub fn time_change(value: f64, margin: f64) -> String {
     changed(TIME, value, margin)

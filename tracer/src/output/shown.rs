@@ -1,7 +1,7 @@
 //! How the numbers of a node, a site or of everything are written: exact, with their interval, or as a bound.
 
 use super::quantity::{bytes, count, objects_within, percent, percent_within};
-use crate::estimate::epochs::Unbounded;
+use crate::estimate::epochs::{Slowdown, Unbounded};
 use crate::estimate::{Calibration, Interval, Measure, Totals};
 use crate::profile::Profile;
 use crate::recording::about::{Epoch, Source};
@@ -62,24 +62,35 @@ pub fn totals(of: &Calibration, source: Source) -> String {
 /// Why there are lower bounds only.
 pub fn reason(because: Unbounded) -> String {
     match because {
-        Unbounded::Slowed(times) => format!(
-            "probes made the program {times:.1} times slower while they were in: shares hold, totals are lower bounds"
+        Unbounded::Slowed(slowdown) => format!(
+            "probes made the program {} while they were in: shares hold, totals are lower bounds",
+            slower(slowdown)
         ),
         Unbounded::CostUnknown => "what a trap costs is not known: shares hold, totals are lower bounds".into(),
         Unbounded::Unseen => "the program ran on while probes were out, and nothing is known of that time".into(),
     }
 }
 
+/// How much slower probes made the program: `1.9 times slower (1.5 to 3.3)`, by what a hit costs.
+pub fn slower(Slowdown { times, range: Interval { low, high } }: Slowdown) -> String {
+    format!("{times:.1} times slower ({:.1} to {:.1})", low.min(times), high.max(times))
+}
+
 /// How much of the time calls were counted in: `30 windows, 2.10 % of the time`.
 pub fn windows(epochs: &[Epoch]) -> String {
-    let windows = || epochs.iter().filter(|epoch| epoch.window.length_ns > 0);
-    let inside: f64 = windows().map(|epoch| epoch.window.length_ns as f64).sum();
-    let all: f64 = epochs.iter().map(|epoch| epoch.length_ns as f64).sum();
-    let share = if all > 0.0 { (inside / all).min(1.0) } else { 0.0 };
-    match windows().count() {
+    let (number, share) = seen(epochs);
+    match number {
         1 => format!("1 window, {} of the time", percent(share)),
         n => format!("{} windows, {} of the time", count(n as u64), percent(share)),
     }
+}
+
+/// How many windows there were, and which share of the time they are.
+pub fn seen(epochs: &[Epoch]) -> (usize, f64) {
+    let windows = || epochs.iter().filter(|epoch| epoch.window.length_ns > 0);
+    let inside: f64 = windows().map(|epoch| epoch.window.length_ns as f64).sum();
+    let all: f64 = epochs.iter().map(|epoch| epoch.length_ns as f64).sum();
+    (windows().count(), if all > 0.0 { (inside / all).min(1.0) } else { 0.0 })
 }
 
 fn at_least(interval: Interval, number: fn(f64) -> String) -> String {

@@ -87,14 +87,15 @@ pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Wri
             let rate = exact.bytes as f64 / recording.seconds();
             let (amount, calls) = (bytes(exact.bytes as f64), count(exact.calls));
             writeln!(out, "{verb} {amount} in {calls} {events}, {}/s (exact)", bytes(rate))?;
+            writeln!(out, "counted   every one of them")?;
         }
         Totals::Estimated { .. } => writeln!(out, "{verb} {amount}")?,
         Totals::AtLeast { because, .. } => {
-            writeln!(out, "allocated {amount}")?;
+            writeln!(out, "{verb} {amount}")?;
             writeln!(out, "          {}", shown::reason(because))?;
         }
     }
-    if allocated.in_windows() {
+    if let Some(slowdown) = allocated.slowdown() {
         let epochs = &recording.about.epochs;
         let capped = epochs.iter().filter(|epoch| epoch.window.capped).count();
         let early = match capped {
@@ -102,7 +103,12 @@ pub(super) fn totals(recording: &Recording, profile: &Profile, out: &mut dyn Wri
             1 => "; 1 ended early because of too many hits".into(),
             n => format!("; {} ended early because of too many hits", count(n as u64)),
         };
-        writeln!(out, "counted   in {}{early}", shown::windows(epochs))?;
+        let windows = shown::windows(epochs);
+        let slower = match allocated.totals() {
+            Totals::AtLeast { .. } => String::new(),
+            _ => format!(", in which probes made it {}", shown::slower(slowdown)),
+        };
+        writeln!(out, "counted   in {windows}{slower}{early}")?;
     }
     if let (Some(heap), Some(about)) = (&profile.live, &recording.about.live) {
         live::totals(profile, heap, about, out)?;

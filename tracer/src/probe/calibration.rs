@@ -73,6 +73,9 @@ const CALLS: [u32; 2] = [500, 100];
 const PATIENCE: Duration = Duration::from_secs(3);
 /// In real programs a hit costs 0.7 to 1.4 times what it costs in a loop that does nothing else: caches.
 const BEYOND_THE_LOOP: f64 = 1.4;
+/// What it costs there in the mean: loops with work of 0.6 to 3 µs between calls, of which it is known how often they call, showed
+/// 1.05 to 1.35 times as much.
+const MEAN_BEYOND_THE_LOOP: f64 = 1.15;
 
 /// Nanoseconds of CPU time a call, by function and period.
 type Measured = [[f64; PERIODS]; 2];
@@ -157,7 +160,7 @@ fn band(alone: &[f64; PERIODS], probed: &[f64; PERIODS]) -> Band {
     let (alone, probed) = (sorted(alone), sorted(probed));
     let base = alone[PERIODS / 2];
     let at = |tenths: usize| (probed[PERIODS * tenths / 10] - base).max(1.0);
-    Band { low: at(1) / BEYOND_THE_LOOP, mid: at(5), high: at(9) * BEYOND_THE_LOOP }
+    Band { low: at(1) / BEYOND_THE_LOOP, mid: MEAN_BEYOND_THE_LOOP * at(5), high: at(9) * BEYOND_THE_LOOP }
 }
 
 /// A child that measures itself when it is asked to. Killed when dropped.
@@ -272,7 +275,7 @@ mod tests {
         let (mut alone, mut probed) = ([2.0; PERIODS], [602.0; PERIODS]);
         (alone[0], probed[0], probed[1], probed[2]) = (900.0, 90_000.0, 10.0, 0.0);
         let Band { low, mid, high } = band(&alone, &probed);
-        assert_eq!((low * 1.4, mid, high / 1.4), (600.0, 600.0, 600.0));
+        assert_eq!((low * 1.4, mid.round(), high / 1.4), (600.0, 690.0, 600.0));
     }
 
     #[test]

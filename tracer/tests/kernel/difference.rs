@@ -3,7 +3,7 @@
 use tracer::{
     profile::{
         Rules,
-        difference::{Chance, Change, Difference, Row, Side, Verdict},
+        difference::{Chance, Change, Difference, Row, Scale, Side, Verdict},
     },
     record::{assemble::assemble, interval::IntervalSetting},
     recording::Recording,
@@ -38,7 +38,7 @@ fn run(seed: usize, parses: &str) -> Recording {
 
 /// Compares per round: how fast the machine does them has no say.
 fn compared(before: &Recording, after: &Recording) -> Difference {
-    let side = |recording| Side { recording, divisor: ROUNDS.into() };
+    let side = |recording| Side { recording, scale: Scale::Per(ROUNDS.into()) };
     let mut rules = Rules::default();
     for rule in ["parser=^parse$", "answers=^answer$"] {
         rules.add_option(rule).expect("the rule is sound");

@@ -32,6 +32,7 @@ mod return_probe;
 mod score;
 mod sigkill;
 mod storm;
+mod totals;
 mod truth;
 mod windows_budget;
 mod windows_epochs;

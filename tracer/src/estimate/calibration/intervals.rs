@@ -18,6 +18,8 @@ impl Calibration {
             _ if self.windows.is_none() => interval::of_sum(group.bytes, self.unit),
             _ => {
                 let sum = interval::of_events(group.bytes, between::unit(group.bytes, self.unit, 0.0));
+                let [less, more] = group.by_cost;
+                let sum = sum.widened(value, Interval { low: value - less, high: value + more });
                 if value <= self.total_bytes() / 2.0 {
                     return sum;
                 }
@@ -72,7 +74,13 @@ impl Calibration {
         let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean_objects(group) } else { 0.0 };
         let Some(whole) = self.known_whole() else {
             return match self.windows {
-                Some(_) => interval::of_events(group.objects, between::unit(group.objects, unit, 0.0)),
+                Some(_) => {
+                    let value = group.objects.value;
+                    let scale = if group.bytes.value > 0.0 { value / group.bytes.value } else { 0.0 };
+                    let [less, more] = group.by_cost.map(|bytes| bytes * scale);
+                    let sum = interval::of_events(group.objects, between::unit(group.objects, unit, 0.0));
+                    sum.widened(value, Interval { low: value - less, high: value + more })
+                }
                 None => interval::of_sum(group.objects, unit),
             };
         };

@@ -3,8 +3,8 @@
 use tracer_ebpf::abi::allocation::size_class;
 
 use super::*;
-use crate::estimate::Bounded;
 use crate::estimate::epochs::Unbounded;
+use crate::estimate::{Bounded, Interval};
 use crate::recording::about::{Cost, Counter, Epoch, SizeClass, Window};
 use crate::synthetic::Random;
 
@@ -115,7 +115,7 @@ fn a_program_that_is_slowed_too_much_has_lower_bounds() {
     let Totals::AtLeast { bytes, objects, because } = calibration.totals() else {
         panic!("{:?}", calibration.totals());
     };
-    assert!(matches!(because, Unbounded::Slowed(times) if (times - 10.0).abs() < 0.01), "{because:?}");
+    assert!(matches!(because, Unbounded::Slowed(by) if (by.times - 10.0).abs() < 0.01), "{because:?}");
     // At 480 ns a hit, 28 ms were the program's own: no more than that is sure.
     let sure = 10.0 * 150_000.0 * 64.0 * 928.0 / 28.0;
     assert!(bytes < sure && bytes > 0.8 * sure, "{bytes} for {sure}");
@@ -124,6 +124,27 @@ fn a_program_that_is_slowed_too_much_has_lower_bounds() {
     let groups = calibration.sum(2, |stack, groups| groups.add(stack));
     let share = calibration.share_interval(&groups[1]);
     assert!(share.low > 0.08 && share.low < 0.1 && share.high > 0.1 && share.high < 0.12, "{share:?}");
+}
+
+#[test]
+fn what_a_hit_costs_bounds_a_program_that_is_slowed_twice() {
+    // 100,000 hits of 500 (400 to 600) ns: 50 (40 to 60) of 100 ms.
+    let calibration = Calibration::new(&recording(&[100_000; 100], 500.0));
+    let total = bytes_of(calibration.totals());
+    let own = |in_window: f64| 100_000.0 * 64.0 * 100.0 * (900.0 + in_window) / in_window;
+    near(total.value, own(50.0));
+    let Interval { low, high } = total.interval;
+    assert!(low < own(60.0) && low > 0.99 * own(60.0), "{low}");
+    assert!(high > own(40.0) && high < 1.01 * own(40.0), "{high}");
+    // A group is as uncertain as everything, and its share hardly at all.
+    let groups = calibration.sum(2, |stack, groups| groups.add(stack));
+    let interval = calibration.bytes_interval(&groups[0]);
+    assert!(interval.low < 0.9 * own(60.0) && interval.high > 0.895 * own(40.0), "{interval:?}");
+    assert!(interval.high < 0.92 * own(40.0), "{interval:?}");
+    let share = calibration.share_interval(&groups[1]);
+    assert!(share.low > 0.09 && share.high < 0.11, "{share:?}");
+    let objects = calibration.objects_interval(&groups[0]);
+    assert!(objects.low > interval.low / 65.0 && objects.high < interval.high / 63.0, "{objects:?} {interval:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Compared, Per};
 use crate::estimate::compare::Rate;
 use crate::output::quantity::significant;
-use crate::profile::difference::{Chance, Change, Row, Verdict};
+use crate::profile::difference::{Chance, Change, Row, Scale, Verdict};
 use crate::recording::About;
 use crate::recording::about::Source;
 
@@ -18,9 +18,9 @@ pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     let recording = |half: usize| Half {
         name: compared.names[half],
         samples: compared.recordings[half].samples.len(),
-        divisor: match compared.per {
-            Per::Second => compared.recordings[half].seconds(),
-            Per::Unit(units) => units[half],
+        divisor: match compared.per.scales(compared.recordings)[half] {
+            Scale::Per(divisor) => Some(divisor),
+            Scale::Share => None,
         },
         about: &compared.recordings[half].about,
     };
@@ -33,6 +33,7 @@ pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
         per: match compared.per {
             Per::Second => "second",
             Per::Unit(_) => "unit",
+            Per::All => "all",
         },
         chance: match compared.chance {
             Chance::Time => "time",
@@ -68,7 +69,7 @@ struct Document<'a> {
 struct Half<'a> {
     name: &'a str,
     samples: usize,
-    divisor: f64,
+    divisor: Option<f64>,
     about: &'a About,
 }
 

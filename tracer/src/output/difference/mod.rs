@@ -6,10 +6,11 @@ mod text;
 
 use std::io::{self, Write};
 
-use super::{Format, svg};
-use crate::profile::difference::{Chance, Difference};
+use super::{Format, quantity, svg};
+use crate::estimate::Interval;
+use crate::estimate::compare::{Difference, Rate};
+use crate::profile::difference::{self, Chance, Scale};
 use crate::recording::{Recording, about::Source};
-pub use text::rate;
 
 /// What amounts are divided by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,14 +19,26 @@ pub enum Per {
     Second,
     /// Units of work, so many in each recording.
     Unit([f64; 2]),
+    /// Everything that each recording allocated: shares.
+    All,
 }
 
 impl Per {
+    /// How the amounts of two recordings are divided.
+    pub fn scales(self, recordings: [&Recording; 2]) -> [Scale; 2] {
+        match self {
+            Self::Second => recordings.map(|recording| Scale::Per(recording.seconds())),
+            Self::Unit(units) => units.map(Scale::Per),
+            Self::All => [Scale::Share; 2],
+        }
+    }
+
     /// Behind an amount: `/s`.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Second => "/s",
             Self::Unit(_) => " a unit",
+            Self::All => "",
         }
     }
 }
@@ -38,7 +51,7 @@ pub struct Compared<'a> {
     /// The recordings.
     pub recordings: [&'a Recording; 2],
     /// What differs.
-    pub difference: &'a Difference,
+    pub difference: &'a difference::Difference,
     /// What its amounts are divided by.
     pub per: Per,
     /// What its verdicts take for chance.
@@ -49,6 +62,27 @@ impl Compared<'_> {
     /// What was sampled; the same in both.
     pub fn source(&self) -> Source {
         self.recordings[0].about.source
+    }
+
+    /// An amount with its interval: `9.10 ± 0.20 MiB`, `12.3 ± 0.8 %`.
+    pub fn amount(&self, rate: Rate) -> String {
+        let margin = rate.margin();
+        let interval = Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin };
+        match self.per {
+            Per::All => quantity::percent_within(
+                rate.value,
+                Interval { high: interval.high.min(1.0).max(rate.value), ..interval },
+            ),
+            Per::Second | Per::Unit(_) => self.source().amount_within(rate.value, interval),
+        }
+    }
+
+    /// A difference with its interval: `-1.12 ± 0.28 MiB`.
+    pub fn change(&self, difference: Difference) -> String {
+        match self.per {
+            Per::All => quantity::percent_change(difference.value, difference.margin),
+            Per::Second | Per::Unit(_) => self.source().change(difference.value, difference.margin),
+        }
     }
 
     /// Writes the summary.
@@ -65,7 +99,7 @@ impl Compared<'_> {
     pub fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
             Format::Svg => svg::write_difference(self, svg::Options::default(), out),
-            Format::Folded => folded::write(self.difference, out),
+            Format::Folded => folded::write(self.difference, self.per, out),
             Format::Json => self.write_json(out),
             Format::Pprof => Err(io::Error::new(io::ErrorKind::Unsupported, "a difference is no recording")),
         }

@@ -3,8 +3,6 @@
 use std::io::{self, Write};
 
 use super::{Compared, Per};
-use crate::estimate::Interval;
-use crate::estimate::compare::Rate;
 use crate::estimate::slices::SLICES;
 use crate::output::quantity::{count, duration, relative_change};
 use crate::output::svg::heading::interval;
@@ -23,12 +21,12 @@ pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     heading(compared, out)?;
     writeln!(out, "\nTotal{}", if difference.regions.is_empty() { "" } else { " and regions" })?;
     title(out)?;
-    line("all", &difference.total, source, out)?;
+    line("all", &difference.total, compared, out)?;
     for row in &difference.regions {
-        line(&row.name, &row.change, source, out)?;
+        line(&row.name, &row.change, compared, out)?;
     }
-    table(&format!("{}: {}", source.sites(), source.nearest()), &difference.sites, source, out)?;
-    table("Functions with all that is below them", &difference.functions, source, out)
+    table(&format!("{}: {}", source.sites(), source.nearest()), &difference.sites, compared, out)?;
+    table("Functions with all that is below them", &difference.functions, compared, out)
 }
 
 fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -48,6 +46,9 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
     let amounts = if compared.source() == Source::Cpu { "CPU time" } else { "bytes" };
     match compared.per {
+        Per::All => {
+            writeln!(out, "{amounts:<9} as shares of everything, not amounts; 95 % intervals for all that is chance")?
+        }
         Per::Second => writeln!(out, "{amounts:<9} per second; 95 % intervals for all that is chance")?,
         Per::Unit([before, after]) => {
             writeln!(
@@ -73,7 +74,7 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(name: &str, rows: &[Row], source: Source, out: &mut dyn Write) -> io::Result<()> {
+fn table(name: &str, rows: &[Row], compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -82,7 +83,7 @@ fn table(name: &str, rows: &[Row], source: Source, out: &mut dyn Write) -> io::R
     let told = |row: &&Row| matches!(row.change.verdict(), Verdict::Increase | Verdict::Decrease);
     let first = rows.iter().filter(told).chain(rows.iter().filter(|row| !told(row)));
     for row in first.take(ROWS) {
-        line(&row.name, &row.change, source, out)?;
+        line(&row.name, &row.change, compared, out)?;
     }
     if rows.len() > ROWS {
         let left = rows.iter().filter(told).count().saturating_sub(ROWS);
@@ -95,12 +96,12 @@ fn title(out: &mut dyn Write) -> io::Result<()> {
     columns(["before", "after", "difference", "change", "", "of"], out)
 }
 
-fn line(name: &str, change: &Change, source: Source, out: &mut dyn Write) -> io::Result<()> {
+fn line(name: &str, change: &Change, compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut shown: String = name.chars().take(NAME).collect();
     if name.chars().nth(NAME).is_some() {
         shown.push('…');
     }
-    let difference = source.change(change.difference.value, change.difference.margin);
+    let difference = compared.change(change.difference);
     let verdict = match change.verdict() {
         Verdict::Increase => "more",
         Verdict::Decrease => "less",
@@ -108,16 +109,10 @@ fn line(name: &str, change: &Change, source: Source, out: &mut dyn Write) -> io:
         Verdict::FewSamples => "?",
     };
     let relative = relative_change(change.relative());
-    let [before, after] = [change.before, change.after].map(|of| rate(of, source));
+    let [before, after] = [change.before, change.after].map(|of| compared.amount(of));
     columns([&before, &after, &difference, &relative, verdict, &shown], out)
 }
 
 fn columns([before, after, difference, change, verdict, name]: [&str; 6], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{before:<26}  {after:<26}  {difference:<22}  {change:>8}  {verdict:<4}  {name}")
-}
-
-/// A rate with its interval.
-pub fn rate(rate: Rate, source: Source) -> String {
-    let margin = rate.margin();
-    source.amount_within(rate.value, Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin })
 }

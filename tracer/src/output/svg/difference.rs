@@ -9,7 +9,7 @@ use super::foot::{Entry, Legend};
 use super::layout::{Drawn, Layout};
 use super::tooltips::Look;
 use super::{Options, Picture, write_text};
-use crate::output::difference::{Compared, Per, rate};
+use crate::output::difference::{Compared, Per};
 use crate::output::quantity::relative_change;
 use crate::profile::difference::{Change, Verdict};
 use crate::profile::name::{NameKind, printable};
@@ -56,6 +56,7 @@ fn title(compared: &Compared<'_>) -> String {
     let per = match compared.per {
         Per::Second => "per second",
         Per::Unit(_) => "per unit of work",
+        Per::All => "as shares of all",
     };
     let what = match compared.source() {
         Source::Allocations => "allocated bytes",
@@ -69,7 +70,7 @@ fn title(compared: &Compared<'_>) -> String {
 
 /// `before 9.10 ± 0.20 MiB/s, after …, difference -1.12 ± 0.28 MiB/s, -12.3 %, less`.
 fn described(compared: &Compared<'_>, change: &Change) -> String {
-    let (per, source) = (compared.per.suffix(), compared.source());
+    let per = compared.per.suffix();
     let verdict = match change.verdict() {
         Verdict::Increase => "more",
         Verdict::Decrease => "less",
@@ -78,9 +79,9 @@ fn described(compared: &Compared<'_>, change: &Change) -> String {
     };
     format!(
         "before {}{per}, after {}{per}, difference {}{per}, {}, {verdict}",
-        rate(change.before, source),
-        rate(change.after, source),
-        source.change(change.difference.value, change.difference.margin),
+        compared.amount(change.before),
+        compared.amount(change.after),
+        compared.change(change.difference),
         relative_change(change.relative())
     )
 }

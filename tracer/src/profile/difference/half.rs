@@ -1,6 +1,6 @@
 //! One of the two recordings: what its groups of stacks allocated, and how far that may be off by chance.
 
-use super::Chance;
+use super::{Chance, Scale};
 use crate::estimate::compare::Rate;
 use crate::estimate::slices::{self, SLICES, Slices};
 use crate::estimate::{Calibration, Measure, Totals};
@@ -19,8 +19,10 @@ pub struct Half<'a> {
     pub calibration: Calibration,
     /// Where its stacks begin among those of both.
     first_stack: StackIndex,
-    /// What amounts are divided by: seconds, or units of work.
+    /// What amounts are divided by.
     divisor: f64,
+    /// Whether that is everything.
+    shares: bool,
 }
 
 /// What a group allocated in one of the recordings.
@@ -34,8 +36,14 @@ pub struct Amount {
 
 impl<'a> Half<'a> {
     /// Weighs a recording's samples.
-    pub fn new(recording: &'a Recording, first_stack: StackIndex, divisor: f64) -> Self {
-        Self { recording, calibration: Calibration::new(recording), first_stack, divisor }
+    pub fn new(recording: &'a Recording, first_stack: StackIndex, scale: Scale) -> Self {
+        let calibration = Calibration::new(recording);
+        let all = calibration.attributed().bytes.value + calibration.unattributed_measure().bytes.value;
+        let (divisor, shares) = match scale {
+            Scale::Per(divisor) => (divisor, false),
+            Scale::Share => (if all > 0.0 { all } else { 1.0 }, true),
+        };
+        Self { recording, calibration, first_stack, divisor, shares }
     }
 
     /// Stacks, by their index among those of both recordings, with the bytes that they allocated, divided.
@@ -73,6 +81,8 @@ impl<'a> Half<'a> {
             .collect();
         parts.sort_unstable_by_key(|&(stack, slice, _)| (stack, slice));
         let mut sums: Vec<Slices> = vec![[0.0; SLICES]; places];
+        let mut of_all = [0.0; SLICES];
+        parts.iter().for_each(|&(_, slice, bytes)| of_all[slice] += bytes);
         let mut of_stack = Vec::new();
         for parts in parts.chunk_by(|a, b| a.0 == b.0) {
             of_stack.clear();
@@ -81,6 +91,14 @@ impl<'a> Half<'a> {
                 for &place in &of_stack {
                     sums[place as usize][slice] += bytes;
                 }
+            }
+        }
+        if self.shares {
+            // What a slice has more of the group than its share of all would be: the residuals of a ratio.
+            for sums in &mut sums {
+                let all: f64 = of_all.iter().sum();
+                let share = if all > 0.0 { sums.iter().sum::<f64>() / all } else { 0.0 };
+                sums.iter_mut().zip(&of_all).for_each(|(sum, all)| *sum -= share * all);
             }
         }
         sums.iter().map(slices::variance).collect()
@@ -96,7 +114,8 @@ impl<'a> Half<'a> {
             (Chance::Time, 0) => unit.max(each(other)),
             (Chance::Time, _) => each(amount),
         };
-        let sampling = amount.measure.bytes.variance;
+        let measure = &amount.measure;
+        let sampling = if self.shares { measure.share_variance } else { measure.variance_with_cost() };
         // Sampling error is in what varies between slices.
         let (variance, freedom) = match chance {
             Chance::Time if amount.between_slices > sampling => (amount.between_slices, slices::FREEDOM),
@@ -108,6 +127,9 @@ impl<'a> Half<'a> {
     /// Everything: exact where all calls were counted, so that chance is in the program alone.
     pub fn total(&self, amount: &Amount, chance: Chance) -> Rate {
         let value = amount.measure.bytes.value + self.calibration.unattributed_measure().bytes.value;
+        if self.shares {
+            return self.scaled(value, 0.0, f64::INFINITY);
+        }
         let estimated = match self.calibration.totals() {
             Totals::Estimated { bytes, .. } => bytes.interval.standard_error().powi(2),
             Totals::Exact(_) | Totals::AtLeast { .. } => 0.0,

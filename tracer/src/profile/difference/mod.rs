@@ -52,13 +52,22 @@ pub enum Chance {
     Sampling,
 }
 
-/// One of the recordings, and what its amounts are divided by: seconds, or units of work that it did.
+/// What amounts are divided by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// Seconds, or units of work: more than 0.
+    Per(f64),
+    /// Everything that was allocated: shares are compared. They hold where totals are only bounded.
+    Share,
+}
+
+/// One of the recordings, and what its amounts are divided by.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
     /// The recording.
     pub recording: &'a Recording,
-    /// More than 0.
-    pub divisor: f64,
+    /// The same kind on both sides.
+    pub scale: Scale,
 }
 
 /// What is known of a difference.
@@ -74,7 +83,7 @@ pub enum Verdict {
     FewSamples,
 }
 
-/// Bytes of a group before and after, or nanoseconds of CPU time, per second or per unit of work.
+/// Bytes of a group before and after, or nanoseconds of CPU time, per second or per unit of work; or its share of all, in 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// Before.
@@ -145,7 +154,7 @@ impl Difference {
         let names = Names::new(&merged, &[]);
         let paths = Paths::new(&merged, &names, &[]);
         let halves =
-            [Half::new(before.recording, 0, before.divisor), Half::new(after.recording, first_after, after.divisor)];
+            [Half::new(before.recording, 0, before.scale), Half::new(after.recording, first_after, after.scale)];
         let (tree, own) = tree::of_both(&paths, &names, &halves);
         let regions = assign(&merged, rules, &names);
         let mut groups = Groups::new(&merged, &paths, &names, &tree, &regions, rules.names().len() + 1);

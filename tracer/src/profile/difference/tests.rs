@@ -6,7 +6,7 @@ use crate::synthetic::simulation::{self, Site, normal};
 use crate::synthetic::{Builder, Random, program, random};
 
 fn side(recording: &Recording) -> Side<'_> {
-    Side { recording, divisor: recording.seconds() }
+    Side { recording, scale: Scale::Per(recording.seconds()) }
 }
 
 fn compared(before: &Recording, after: &Recording, rules: &[&str], chance: Chance) -> Difference {
@@ -311,12 +311,42 @@ fn few_samples_are_not_asked_about() {
     assert_eq!(difference.questions, [1, 2]);
 }
 
+/// Twice the load is no change of shares, and a site that grows is one.
+#[test]
+fn shares_do_not_depend_on_the_load() {
+    let mut random = Random::new(23);
+    let sites = sites();
+    let mut changed = sites.clone();
+    for site in changed.iter_mut().filter(|site| site.stack.contains("game::spawn")) {
+        site.rate *= 4.0;
+    }
+    let by_share = |before: &Recording, after: &Recording| {
+        let side = |recording| Side { recording, scale: Scale::Share };
+        Difference::new(side(before), side(after), &Rules::default(), Chance::Time)
+    };
+    let mut wrong = 0;
+    for _ in 0..20 {
+        let a = simulation::record(&sites, 8, 32 << 10, &mut random, wandering(1)).recording;
+        let b = simulation::record(&sites, 8, 32 << 10, &mut random, |_| 2.0).recording;
+        let difference = by_share(&a, &b);
+        wrong += usize::from(!reported(&difference).is_empty());
+        let sum: f64 = difference.sites.iter().map(|row| row.change.after.value).sum();
+        assert!((sum - 1.0).abs() < 1e-6 && (difference.total.after.value - 1.0).abs() < 1e-9, "{sum}");
+    }
+    assert!(wrong <= 1, "{wrong} of 20 pairs");
+    let a = simulation::record(&sites, 8, 8 << 10, &mut random, |_| 1.0).recording;
+    let b = simulation::record(&changed, 8, 8 << 10, &mut random, |_| 2.0).recording;
+    let difference = by_share(&a, &b);
+    assert_eq!(row(&difference.sites, "game::spawn").verdict(), Verdict::Increase);
+    assert_eq!(difference.total.verdict(), Verdict::Chance);
+}
+
 #[test]
 fn units_of_work_divide() {
     let recording = program::recording();
     let difference = Difference::new(
-        Side { recording: &recording, divisor: 100.0 },
-        Side { recording: &recording, divisor: 400.0 },
+        Side { recording: &recording, scale: Scale::Per(100.0) },
+        Side { recording: &recording, scale: Scale::Per(400.0) },
         &Rules::default(),
         Chance::Sampling,
     );
