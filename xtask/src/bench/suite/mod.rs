@@ -3,7 +3,6 @@
 mod attachment;
 mod game;
 mod hit;
-mod host;
 mod interleave;
 mod live;
 mod loops;
@@ -58,7 +57,7 @@ pub fn run(names: &[String], quick: bool) -> anyhow::Result<()> {
         let start = Instant::now();
         eprintln!("== {}", bench.name);
         let mut section = Section::new(bench.name);
-        section.line(&host::describe());
+        section.line(&crate::host::describe());
         (bench.run)(&mut section, scale)?;
         section.publish(!quick)?;
         eprintln!("{} took {:.0} s", bench.name, start.elapsed().as_secs_f64());
