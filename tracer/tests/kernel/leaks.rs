@@ -16,7 +16,7 @@ use crate::{
 /// Programs without a leak: as many recordings as there are programs, taken side by side.
 const STEADY: usize = 20;
 /// Allocations a second of these, and of the one that leaks.
-const PACES: [&str; 2] = ["3000", "40000"];
+const PACES: [&str; 2] = ["2000", "40000"];
 /// A tenth of the blocks is sampled.
 const INTERVAL: u64 = 2 << 10;
 const SITES: [&str; 6] = ["handle", "message", "session", "cache", "request", "batch"];

@@ -1,7 +1,7 @@
 // Heavy churn at sites whose blocks live for very different times, and perhaps a leak; see live.c for the dialogue.
 //
 // leaking PAIRS_A_SECOND PERCENT: works until another line comes. Of the blocks of `handle`, PERCENT of a hundred are never
-// released; no other site ever has more in use than after some seconds. Says `leaked` when that are 3,000 blocks.
+// released; no other site ever has more in use than after some seconds. Says `leaked` when that are 2,000 blocks.
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdint.h>
@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
                 void *block = handle(size);
                 if ((next(&state) + 0.5) / (1 << 24) >= leak)
                     free(block);
-                else if (++leaked == 3000)
+                else if (++leaked == 2000)
                     say("leaked");
             } else if (choice < 70) {
                 free(message(size));
