@@ -9,6 +9,7 @@ mod host;
 mod lesson;
 mod packages;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -32,6 +33,7 @@ enum Task {
     Demo(demo::Options),
     Lesson(lesson::Options),
     Setup(setup::Options),
+    Soak(soak::Options),
     Test(test::Options),
 }
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Lesson(options) => lesson::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
     };
     done.unwrap_or_else(|error| {

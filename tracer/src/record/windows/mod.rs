@@ -49,6 +49,7 @@ pub fn run(world: &mut impl World, budget: &mut Budget) -> Outcome {
         outcome: Outcome::default(),
         passed: (0.0, Glance::default()),
         read: Reading::default(),
+        written: Glance::default(),
         came: Some(0.0),
         prepared: false,
         in_windows: (0.0, 0),
@@ -66,6 +67,8 @@ struct Run<'a, W> {
     passed: (f64, Glance),
     /// What was counted when the last window was closed.
     read: Reading,
+    /// What the epochs so far hold.
+    written: Glance,
     /// Since when probes are in.
     came: Option<f64>,
     /// The next switch is prepared.
@@ -124,8 +127,7 @@ impl<W: World> Run<'_, W> {
             if !self.prepared {
                 self.prepare();
             }
-            self.come();
-            opened = self.world.now();
+            opened = self.come();
         }
         let ended = self.watch(start + length, f64::INFINITY);
         let flow = self.since(before);
@@ -147,11 +149,13 @@ impl<W: World> Run<'_, W> {
         if !stays {
             seen.lag = self.go();
         }
-        self.outcome.epochs.push(Epoch {
+        self.write(Epoch {
             start_ns: nanoseconds(start),
             length_ns: nanoseconds(end - start),
             probability: 1.0,
             cpu_ns: nanoseconds(flow.cpu),
+            hits: 0,
+            sampling_ns: 0,
             window: Window {
                 start_ns: nanoseconds(opened),
                 length_ns: nanoseconds(end - opened),
@@ -191,9 +195,8 @@ impl<W: World> Run<'_, W> {
             }
         }
         if !over {
-            self.come();
+            let opened = self.come();
             self.pass();
-            let opened = self.world.now();
             let before = self.passed;
             // It may have come late, and is as long as planned all the same: late windows are those of a busy machine.
             let planned = window.end - window.start;
@@ -245,7 +248,7 @@ impl<W: World> Run<'_, W> {
         let flow = self.since(epoch_before);
         epoch.cpu_ns = nanoseconds(flow.cpu);
         epoch.length_ns = nanoseconds(if over { self.world.now() } else { end } - start);
-        self.outcome.epochs.push(epoch);
+        self.write(epoch);
         (!over).then_some((end, plan))
     }
 
@@ -254,7 +257,7 @@ impl<W: World> Run<'_, W> {
         let before = self.passed;
         while self.idle(self.world.now() + 1.0) == Wait::Time {}
         let flow = self.since(before);
-        self.outcome.epochs.push(Epoch {
+        self.write(Epoch {
             start_ns: nanoseconds(start),
             length_ns: nanoseconds(self.world.now() - start),
             cpu_ns: nanoseconds(flow.cpu),
@@ -301,13 +304,15 @@ impl<W: World> Run<'_, W> {
         self.prepared = true;
     }
 
-    /// Lets probes in; counting is on when this returns.
-    fn come(&mut self) {
+    /// Lets probes in; counting is on when this returns. When it began: a sample that was taken later is of this window.
+    fn come(&mut self) -> f64 {
         self.came = Some(self.world.now());
         self.world.attach();
         self.world.start_watch();
+        let opened = self.world.now();
         self.world.count(true);
         self.prepared = false;
+        opened
     }
 
     /// Lets probes go, with counting off. How long breakpoints were in besides the time since counting was on.
@@ -359,9 +364,26 @@ impl<W: World> Run<'_, W> {
         self.world.hit_bound().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
     }
 
+    /// Adds an epoch that is over, with the hits since the last one.
+    fn write(&mut self, epoch: Epoch) {
+        self.outcome.epochs.push(epoch);
+        self.write_hits();
+    }
+
+    fn write_hits(&mut self) {
+        let now = self.passed.1;
+        if let Some(epoch) = self.outcome.epochs.last_mut() {
+            epoch.hits += now.hits.saturating_sub(self.written.hits);
+            epoch.sampling_ns += nanoseconds(now.sampling).saturating_sub(nanoseconds(self.written.sampling));
+            self.written = now;
+        }
+    }
+
     /// Hits that were under way when the last window was closed.
     fn rest(&mut self) {
         self.world.settle();
+        self.pass();
+        self.write_hits();
         let rest = self.counted();
         let last = self.outcome.epochs.iter_mut().rev().map(|epoch| &mut epoch.window).find(|window| window.calls > 0);
         if let Some(window) = last {
