@@ -6,7 +6,9 @@ mod compare_perf;
 mod demo;
 mod exec;
 mod fuzz;
+mod host;
 mod kernels;
+mod lesson;
 mod packages;
 mod setup;
 mod soak;
@@ -33,6 +35,7 @@ enum Task {
     Demo(demo::Options),
     Fuzz(fuzz::Options),
     Kernels(kernels::Options),
+    Lesson(lesson::Options),
     Setup(setup::Options),
     Soak(soak::Options),
     Test(test::Options),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Kernels(options) => kernels::run(&options),
+        Task::Lesson(options) => lesson::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
