@@ -188,6 +188,7 @@ mod tests {
                 cpu_ns: 10_000_000,
                 ..Window::default()
             },
+            ..Epoch::default()
         };
         recording.about.epochs = (0..100).map(epoch).collect();
         for sample in &mut recording.samples {

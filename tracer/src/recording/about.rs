@@ -93,6 +93,10 @@ pub struct Epoch {
     pub probability: f64,
     /// CPU time of the target in the epoch, nanoseconds.
     pub cpu_ns: u64,
+    /// Hits, exact, whether they counted or not: also those while probes came and went.
+    pub hits: u64,
+    /// What sampled hits took besides what every hit takes, nanoseconds.
+    pub sampling_ns: u64,
     /// When hits were counted.
     pub window: Window,
 }

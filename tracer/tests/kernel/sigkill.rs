@@ -17,11 +17,19 @@ use crate::{
 
 /// How long probes may take to come and to go on a busy machine before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often to look.
+pub const LOOK: Duration = Duration::from_millis(5);
 /// Of every function that is compared.
 const CODE_BYTES: usize = 64;
 
-/// The code of a function: in memory and in the file.
-struct Code {
+/// The code of a process's allocation functions.
+pub struct Code {
+    memory: File,
+    functions: [Function; 5],
+}
+
+/// The code of a function: where in memory, and what it is in the file.
+struct Function {
     process_address: u64,
     file_bytes: [u8; CODE_BYTES],
 }
@@ -40,31 +48,29 @@ fn kill_while_it_runs(arguments: &[&str]) {
     let plugin = plugin.to_string_lossy();
     // Allocates for 300 ms once it is let go: while its code is put back.
     let mut program = Program::start(&path, &[&plugin, &plugin, "1", "300"], None);
-    let functions = ["malloc", "calloc", "realloc", "posix_memalign", "free"].map(|name| code(program.pid(), name));
-    let memory = File::open(format!("/proc/{}/mem", program.pid())).expect("the program's memory can be read");
-    let changed = || functions.iter().filter(|function| read(&memory, function) != function.file_bytes).count();
-    assert_eq!(changed(), 0, "something else has changed the code: is another tracer at work?");
+    let code = Code::of(program.pid());
+    assert_eq!(code.changed(), 0, "something else has changed the code: is another tracer at work?");
 
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let mut tracer = Tracer::start(program.pid(), arguments, directory.path());
-    wait_until("the probes are there", || {
-        assert!(tracer.0.try_wait().expect("tracer can be waited for").is_none(), "tracer has ended");
-        changed() > 0
+    wait_until("the probes are there", LOOK, || {
+        tracer.assert_runs();
+        code.changed() > 0
     });
     program.go();
-    tracer.0.kill().expect("tracer can be killed");
-    tracer.0.wait().expect("tracer can be waited for");
-    wait_until("the probes are gone", || changed() == 0);
+    tracer.kill();
+    wait_until("the probes are gone", LOOK, || code.changed() == 0);
     // It says what it did, and ends as if nothing had been.
     program.line();
     program.finish();
 }
 
 /// Killed when dropped.
-struct Tracer(Child);
+pub struct Tracer(Child);
 
 impl Tracer {
-    fn start(pid: u32, arguments: &[&str], directory: &Path) -> Self {
+    /// Starts one that writes to `directory`.
+    pub fn start(pid: u32, arguments: &[&str], directory: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
         command
             .args(["--pid", &pid.to_string(), "--quiet"])
@@ -72,6 +78,17 @@ impl Tracer {
             .current_dir(directory)
             .stdin(Stdio::null());
         Self(command.spawn().expect("tracer starts"))
+    }
+
+    /// Fails where it has ended.
+    pub fn assert_runs(&mut self) {
+        assert!(self.0.try_wait().expect("tracer can be waited for").is_none(), "tracer has ended");
+    }
+
+    /// SIGKILL. It has ended when this returns.
+    pub fn kill(&mut self) {
+        self.0.kill().expect("tracer can be killed");
+        self.0.wait().expect("tracer can be waited for");
     }
 }
 
@@ -83,22 +100,37 @@ impl Drop for Tracer {
     }
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits, for long.
+pub fn wait_until(what: &str, look: Duration, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(look);
     }
 }
 
-fn read(memory: &File, function: &Code) -> [u8; CODE_BYTES] {
-    let mut bytes = [0; CODE_BYTES];
-    memory.read_exact_at(&mut bytes, function.process_address).expect("the program's code can be read");
-    bytes
+impl Code {
+    /// That of a process with a C library of its own.
+    pub fn of(pid: u32) -> Self {
+        let functions = ["malloc", "calloc", "realloc", "posix_memalign", "free"].map(|name| function(pid, name));
+        let memory = File::open(format!("/proc/{pid}/mem")).expect("the program's memory can be read");
+        Self { memory, functions }
+    }
+
+    /// How many functions are not as in their file.
+    pub fn changed(&self) -> usize {
+        let is_changed = |function: &&Function| {
+            let mut bytes = [0; CODE_BYTES];
+            let read = self.memory.read_exact_at(&mut bytes, function.process_address);
+            read.expect("the program's code can be read");
+            bytes != function.file_bytes
+        };
+        self.functions.iter().filter(is_changed).count()
+    }
 }
 
 /// Finds a function of the program's C library.
-fn code(pid: u32, name: &str) -> Code {
+fn function(pid: u32, name: &str) -> Function {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("the program runs");
     let line = maps.lines().find(|line| line.contains("/libc.so")).expect("the program has a C library");
     let base =
@@ -112,5 +144,5 @@ fn code(pid: u32, name: &str) -> Code {
     let segment = segment.expect("a function is in a segment");
     let offset = segment.file_range().0 + address - segment.address();
     let file_bytes = bytes[offset as usize..][..CODE_BYTES].try_into().expect("the length is right");
-    Code { process_address: base + address, file_bytes }
+    Function { process_address: base + address, file_bytes }
 }

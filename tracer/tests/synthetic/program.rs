@@ -273,7 +273,9 @@ pub fn in_windows(hits_per_call: u64) -> Recording {
             bytes: of_bytes,
             capped: k == 4,
         };
-        about.epochs.push(Epoch { start_ns: k * SECOND, length_ns: SECOND, probability: 0.1, cpu_ns: SECOND, window });
+        let epoch =
+            Epoch { start_ns: k * SECOND, length_ns: SECOND, probability: 0.1, cpu_ns: SECOND, ..Epoch::default() };
+        about.epochs.push(Epoch { hits: window.hits, window, ..epoch });
     }
     let hits: u64 = about.epochs.iter().map(|epoch| epoch.window.hits).sum();
     about.cost = Some(Cost {

@@ -27,6 +27,7 @@ fn epoch(k: u64, calls: u64) -> Epoch {
             bytes: calls * 64,
             ..Window::default()
         },
+        ..Epoch::default()
     }
 }
 

@@ -55,6 +55,7 @@ pub fn run(world: &mut impl World, budget: &mut Budget) -> Outcome {
         outcome: Outcome::default(),
         passed: (0.0, Glance::default()),
         read: Reading::default(),
+        written: Glance::default(),
         came: Some(0.0),
         quick: false,
         in_windows: (0.0, 0),
@@ -72,6 +73,8 @@ struct Run<'a, W> {
     passed: (f64, Glance),
     /// What was counted when the last window was closed.
     read: Reading,
+    /// What the epochs so far hold.
+    written: Glance,
     /// Since when probes are in.
     came: Option<f64>,
     /// The world was told to have switches be quick.
@@ -128,9 +131,8 @@ impl<W: World> Run<'_, W> {
         let mut opened = start;
         if self.came.is_none() {
             self.prime(true);
-            self.come();
+            opened = self.come();
             self.prime(false);
-            opened = self.world.now();
         }
         let ended = self.watch(start + length, f64::INFINITY);
         let flow = self.since(before);
@@ -152,11 +154,13 @@ impl<W: World> Run<'_, W> {
         if !stays {
             seen.lag = self.go();
         }
-        self.outcome.epochs.push(Epoch {
+        self.write(Epoch {
             start_ns: nanoseconds(start),
             length_ns: nanoseconds(end - start),
             probability: 1.0,
             cpu_ns: nanoseconds(flow.cpu),
+            hits: 0,
+            sampling_ns: 0,
             window: Window {
                 start_ns: nanoseconds(opened),
                 length_ns: nanoseconds(end - opened),
@@ -195,9 +199,8 @@ impl<W: World> Run<'_, W> {
         }
         over = over || self.idle(window.start) == Wait::Over;
         if !over {
-            self.come();
+            let opened = self.come();
             self.pass();
-            let opened = self.world.now();
             let before = self.passed;
             // It may have come late, and is as long as planned all the same: late windows are those of a busy machine.
             let planned = window.end - window.start;
@@ -254,7 +257,7 @@ impl<W: World> Run<'_, W> {
         let flow = self.since(epoch_before);
         epoch.cpu_ns = nanoseconds(flow.cpu);
         epoch.length_ns = nanoseconds(if over { self.world.now() } else { end } - start);
-        self.outcome.epochs.push(epoch);
+        self.write(epoch);
         (!over).then_some((end, plan))
     }
 
@@ -263,7 +266,7 @@ impl<W: World> Run<'_, W> {
         let before = self.passed;
         while self.idle(self.world.now() + 1.0) == Wait::Time {}
         let flow = self.since(before);
-        self.outcome.epochs.push(Epoch {
+        self.write(Epoch {
             start_ns: nanoseconds(start),
             length_ns: nanoseconds(self.world.now() - start),
             cpu_ns: nanoseconds(flow.cpu),
@@ -317,11 +320,13 @@ impl<W: World> Run<'_, W> {
         }
     }
 
-    /// Lets probes in; counting is on when this returns.
-    fn come(&mut self) {
+    /// Lets probes in; counting is on when this returns. When it began: a sample that was taken later is of this window.
+    fn come(&mut self) -> f64 {
         self.came = Some(self.world.attach());
         self.world.start_watch();
+        let opened = self.world.now();
         self.world.count(true);
+        opened
     }
 
     /// Lets probes go, with counting off. How long breakpoints were in besides the time since counting was on.
@@ -372,9 +377,26 @@ impl<W: World> Run<'_, W> {
         self.world.hit_bound().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
     }
 
+    /// Adds an epoch that is over, with the hits since the last one.
+    fn write(&mut self, epoch: Epoch) {
+        self.outcome.epochs.push(epoch);
+        self.write_hits();
+    }
+
+    fn write_hits(&mut self) {
+        let now = self.passed.1;
+        if let Some(epoch) = self.outcome.epochs.last_mut() {
+            epoch.hits += now.hits.saturating_sub(self.written.hits);
+            epoch.sampling_ns += nanoseconds(now.sampling).saturating_sub(nanoseconds(self.written.sampling));
+            self.written = now;
+        }
+    }
+
     /// Hits that were under way when the last window was closed.
     fn rest(&mut self) {
         self.world.settle();
+        self.pass();
+        self.write_hits();
         let rest = self.counted();
         let last = self.outcome.epochs.iter_mut().rev().map(|epoch| &mut epoch.window).find(|window| window.calls > 0);
         if let Some(window) = last {

@@ -100,7 +100,7 @@ fn epochs_hold_all_that_was_counted_and_used() {
         let outcome = record(&mut world);
         let mut end = 0;
         for epoch in &outcome.epochs {
-            let Epoch { start_ns, length_ns, probability, cpu_ns, window } = epoch;
+            let Epoch { start_ns, length_ns, probability, cpu_ns, window, .. } = epoch;
             assert!(start_ns.abs_diff(end) <= 10, "{name}: {epoch:?} begins at {end}");
             end = start_ns + length_ns;
             assert!(*probability > 0.0 && *probability <= 1.0, "{name}: {epoch:?}");
@@ -112,7 +112,8 @@ fn epochs_hold_all_that_was_counted_and_used() {
         let sum = |of: fn(&Epoch) -> u64| outcome.epochs.iter().map(of).sum::<u64>();
         let read = world.read();
         assert_eq!((sum(|e| e.window.calls), sum(|e| e.window.bytes)), (read.calls, read.bytes), "{name}");
-        let used = world.glance().cpu;
+        let Glance { cpu: used, hits, .. } = world.glance();
+        assert!(sum(|e| e.hits).abs_diff(hits) <= 1, "{name}");
         assert!((seconds(sum(|e| e.cpu_ns)) - used).abs() <= 0.02 * used, "{name}");
     }
 }
