@@ -19,7 +19,7 @@ use self::ledger::Ledger;
 pub use self::ledger::{Flow, SPAN};
 
 /// Part of the budget that is planned with: more windows may fall into five seconds than into the mean ones, and load may grow.
-const PLANNED: f64 = 0.5;
+const PLANNED: f64 = 0.6;
 /// Part of the budget with which probes that are in all the time may stay.
 const THROUGHOUT: f64 = 0.85;
 /// Part of the budget that may be used up: when load grows, it takes a moment to notice and another one to go.
