@@ -5,7 +5,6 @@
 
 pub mod handle;
 pub mod kernel;
-mod primer;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -18,15 +17,10 @@ use crate::recording::about::{Epoch, Window};
 
 /// Seconds between two looks at what probes cost while they are in.
 const LOOK: f64 = 0.005;
-/// The same at most, where nothing needs to be bounded.
+/// The same, where nothing needs to be bounded.
 const LOOK_UNBOUNDED: f64 = 0.25;
-/// Looks are no further apart than this part of the recording so far: a target that ends takes its CPU clock along, and what it
-/// used since the last look is missing.
-const PART: f64 = 0.02;
-/// The same, where probes can be taken out at once.
-const LOOK_QUICK: f64 = 0.002;
-/// Seconds that switches stay quick at most besides the times they are due. It takes some CPU time.
-const QUICK: f64 = 0.02;
+/// How long before a switch it is prepared, in seconds: the kernel's grace period (RCU), which that takes, is about as long.
+const PREPARE: f64 = 0.006;
 
 /// CPU seconds and hits from which on they bound the cost of a hit.
 const ENOUGH_CPU: f64 = 0.02;
@@ -57,7 +51,7 @@ pub fn run(world: &mut impl World, budget: &mut Budget) -> Outcome {
         read: Reading::default(),
         written: Glance::default(),
         came: Some(0.0),
-        quick: false,
+        prepared: false,
         in_windows: (0.0, 0),
     };
     run.epochs();
@@ -77,8 +71,8 @@ struct Run<'a, W> {
     written: Glance,
     /// Since when probes are in.
     came: Option<f64>,
-    /// The world was told to have switches be quick.
-    quick: bool,
+    /// The next switch is prepared.
+    prepared: bool,
     /// CPU time and hits in windows.
     in_windows: (f64, u64),
 }
@@ -130,14 +124,15 @@ impl<W: World> Run<'_, W> {
         let before = self.passed;
         let mut opened = start;
         if self.came.is_none() {
-            self.prime(true);
+            if !self.prepared {
+                self.prepare();
+            }
             opened = self.come();
-            self.prime(false);
         }
         let ended = self.watch(start + length, f64::INFINITY);
         let flow = self.since(before);
         let end = self.passed.0;
-        let mut seen = Seen { flow, lag: 0.0, stopped: ended == Wait::Stop, quick: false };
+        let mut seen = Seen { flow, lag: 0.0, stopped: ended == Wait::Stop };
         let plan = match ended {
             Wait::Time => {
                 self.budget.seen(seen);
@@ -193,11 +188,12 @@ impl<W: World> Run<'_, W> {
         let epoch_before = self.passed;
         let mut epoch = Epoch { start_ns: nanoseconds(start), probability, ..Epoch::default() };
         let mut over = false;
-        if !self.quick {
-            over = self.idle(window.start - self.world.lead()) == Wait::Over;
-            self.prime(!over);
+        if !self.prepared {
+            over = self.idle(window.start - PREPARE) == Wait::Over;
+            if !over {
+                self.prepare();
+            }
         }
-        over = over || self.idle(window.start) == Wait::Over;
         if !over {
             let opened = self.come();
             self.pass();
@@ -205,17 +201,13 @@ impl<W: World> Run<'_, W> {
             // It may have come late, and is as long as planned all the same: late windows are those of a busy machine.
             let planned = window.end - window.start;
             let close = opened + planned;
-            let mut ended = Wait::Time;
-            let ready = close - self.world.lead();
-            if ready - opened > QUICK {
-                self.prime(false);
-                ended = self.watch(ready, close);
-                self.prime(ended == Wait::Time);
+            let mut ended = self.watch(close - PREPARE, close);
+            if ended == Wait::Time && planned > PREPARE {
+                self.prepare();
             }
             if ended == Wait::Time {
                 ended = self.watch(close, close);
             }
-            let quick = self.quick;
             self.world.count(false);
             let cpu = self.world.watched();
             let closed = self.world.now();
@@ -225,7 +217,7 @@ impl<W: World> Run<'_, W> {
             let lag = self.go();
             let stopped = ended == Wait::Stop;
             over = ended == Wait::Over;
-            self.budget.seen(Seen { flow, lag, stopped, quick });
+            self.budget.seen(Seen { flow, lag, stopped });
             epoch.window = Window {
                 start_ns: nanoseconds(opened),
                 length_ns: nanoseconds(closed - opened),
@@ -237,20 +229,19 @@ impl<W: World> Run<'_, W> {
                 capped: stopped,
             };
         }
-        self.prime(false);
+        self.prepared = false;
         let plan = self.plan();
         let end = (start + length).max(self.world.now());
         if !over {
             // The next window may begin with its epoch.
-            let lead = self.world.lead();
             let early = match plan {
-                Plan::Throughout { .. } => -lead,
-                Plan::Window { begin, .. } => (begin - lead).min(0.0),
+                Plan::Throughout { .. } => -PREPARE,
+                Plan::Window { begin, .. } => (begin - PREPARE).min(0.0),
                 Plan::Never => 0.0,
             };
             over = self.idle(end + early) == Wait::Over;
             if !over && early < 0.0 {
-                self.prime(true);
+                self.prepare();
                 over = self.idle(end) == Wait::Over;
             }
         }
@@ -290,13 +281,9 @@ impl<W: World> Run<'_, W> {
 
     /// Waits with an eye on what probes cost that stay until `end`.
     fn watch(&mut self, until: f64, end: f64) -> Wait {
+        let look = if self.budget.is_bounded() { LOOK } else { LOOK_UNBOUNDED };
         loop {
             let now = self.world.now();
-            let look = match (self.budget.is_bounded(), self.quick) {
-                (false, _) => (PART * now).clamp(LOOK, LOOK_UNBOUNDED),
-                (true, false) => LOOK,
-                (true, true) => LOOK_QUICK,
-            };
             if now >= until {
                 self.pass();
                 return Wait::Time;
@@ -306,26 +293,25 @@ impl<W: World> Run<'_, W> {
             if !goes_on {
                 return Wait::Over;
             }
-            if self.budget.must_stop(end - self.passed.0, self.quick) {
+            if self.budget.must_stop(end - self.passed.0) {
                 return Wait::Stop;
             }
         }
     }
 
-    /// Has switches be quick, or not.
-    fn prime(&mut self, on: bool) {
-        if self.quick != on {
-            self.quick = on;
-            self.world.prime(on);
-        }
+    fn prepare(&mut self) {
+        self.world.prepare();
+        self.prepared = true;
     }
 
     /// Lets probes in; counting is on when this returns. When it began: a sample that was taken later is of this window.
     fn come(&mut self) -> f64 {
-        self.came = Some(self.world.attach());
+        self.came = Some(self.world.now());
+        self.world.attach();
         self.world.start_watch();
         let opened = self.world.now();
         self.world.count(true);
+        self.prepared = false;
         opened
     }
 
@@ -334,6 +320,7 @@ impl<W: World> Run<'_, W> {
         let begin = self.world.now();
         let gone = self.world.detach();
         self.pass();
+        self.prepared = false;
         let Some(came) = self.came.take() else { return 0.0 };
         self.outcome.in_place += gone - came;
         self.outcome.disturbed += self.world.now().max(gone) - came;
