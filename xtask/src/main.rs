@@ -7,6 +7,7 @@ mod demo;
 mod exec;
 mod packages;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -29,6 +30,7 @@ enum Task {
     ComparePerf(compare_perf::Options),
     Demo(demo::Options),
     Setup(setup::Options),
+    Soak(soak::Options),
     Test(test::Options),
 }
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Task::ComparePerf(options) => compare_perf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
     };
     done.unwrap_or_else(|error| {

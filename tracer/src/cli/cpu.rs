@@ -6,13 +6,14 @@ use anyhow::bail;
 use clap::ArgGroup;
 
 use super::{
-    record::{Settings, destinations, duration, ring_bytes, table_bytes},
+    limits::Limits,
+    record::{Settings, duration},
     recorded,
     scope::Scope,
     show,
+    writing::{Writing, destinations},
 };
 use crate::{
-    output::Destination,
     probe::kernel_event::KernelEvent,
     record::{discover::Wanted, interval::IntervalSetting, request::Request},
 };
@@ -43,35 +44,16 @@ pub struct Args {
     /// Samples for each second of CPU time. Programs often do something a hundred times a second: 99 keeps out of step with them
     #[arg(short = 'F', long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(FREQUENCIES))]
     frequency: u32,
-    /// A file to write; its ending names the format: .svg (flame graph), .pb.gz (the recording, for `tracer render` and
-    /// pprof), .folded or .json. `-` writes folded stacks to stdout. May be given more than once. Default:
-    /// tracer-cpu-PID.svg, and the recording beside it
-    #[arg(short, long, value_name = "FILE", value_parser = super::destination())]
-    output: Vec<Destination>,
     /// A recording of the same program's allocations: the summary shows CPU time and allocation side by side, and how much of
     /// the time goes to the allocator
     #[arg(long, value_name = "RECORDING", conflicts_with = "quiet")]
     with: Option<PathBuf>,
     #[command(flatten)]
     show: show::Args,
-    /// Replace files that exist
-    #[arg(long)]
-    force: bool,
-    /// Show neither progress nor summary
-    #[arg(short, long)]
-    quiet: bool,
-    /// Say what each stage cost: time and memory
-    #[arg(short, long)]
-    verbose: bool,
-    /// Frames of a stack at most, beside those of the kernel; the summary says when stacks were deeper
-    #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    max_depth: u32,
-    /// Kernel memory for unwind tables at most; the summary says when it was too little
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = table_bytes)]
-    unwind_memory: u64,
-    /// Size of the buffer between kernel and tracer, a power of two; a larger one helps when samples are lost
-    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = ring_bytes)]
-    ring_buffer: u32,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 impl Args {
@@ -80,8 +62,9 @@ impl Args {
     /// # Errors
     /// An output that cannot be, a recording that cannot be read, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
-        let Self { pid, comm, output, .. } = self;
+        let Self { pid, comm, limits, writing, .. } = self;
         let scope = comm.map_or(Scope::Processes(pid), Scope::Named);
+        let Writing { output, force, quiet, verbose } = writing;
         let outputs = destinations(&format!("cpu-{}", scope.label()), output)?;
         let period_ns = 1_000_000_000 / u64::from(self.frequency);
         let request = Request {
@@ -89,13 +72,13 @@ impl Args {
             event: Some(KernelEvent::Cpu { period_ns }),
             interval: IntervalSetting::Fixed(period_ns),
             children: self.children,
-            max_frames: self.max_depth,
-            ring_bytes: self.ring_buffer,
-            table_bytes: self.unwind_memory,
+            max_frames: limits.max_depth,
+            ring_bytes: limits.ring_buffer,
+            table_bytes: limits.unwind_memory,
             live: None,
             max_overhead: None,
         };
-        let Self { with, force, quiet, verbose, show, .. } = self;
+        let Self { with, show, .. } = self;
         let (functions, show) = (Wanted::default(), show.resolve()?);
         // Now, and not when the time has been recorded.
         let beside = with.as_deref().map(recorded::read).transpose()?;

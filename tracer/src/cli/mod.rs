@@ -6,6 +6,7 @@ pub mod diff;
 pub mod doctor;
 pub mod failure;
 mod functions;
+mod limits;
 mod overhead;
 mod owner;
 mod privileges;
@@ -19,6 +20,7 @@ mod scope;
 mod show;
 mod stages;
 mod view;
+mod writing;
 
 use std::ffi::OsString;
 

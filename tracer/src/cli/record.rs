@@ -7,7 +7,7 @@ use std::{ffi::OsString, thread, time::Duration};
 use anyhow::Context as _;
 
 pub use self::arguments::Args;
-pub(super) use self::arguments::{destinations, duration, ring_bytes, table_bytes};
+pub(super) use self::arguments::{duration, size};
 use super::{
     Outcome, owner, privileges,
     progress::Bar,

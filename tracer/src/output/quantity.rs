@@ -159,11 +159,25 @@ fn within(units: &[Unit], value: f64, interval: Interval) -> String {
         format!("{}{unit}", number(value))
     } else if (above - below).abs() <= 0.2 * half || half <= step {
         format!("{} ± {}{unit}", number(value), number((half / step).ceil() * step))
+    } else if interval.high >= FAR * scale {
+        let (low, high) = (outwards(units, interval.low, f64::floor), outwards(units, interval.high, f64::ceil));
+        format!("{}{unit} [{low} to {high}]", number(value))
     } else {
         let low = number((interval.low / step).floor() * step);
         let high = number((interval.high / step).ceil() * step);
         format!("{} [{low} to {high}]{unit}", number(value))
     }
+}
+
+/// Where the upper end of an interval is so many units of the value, each number has a unit of its own.
+const FAR: f64 = 10_000.0;
+
+/// A number with its unit, rounded down or up.
+fn outwards(units: &[Unit], value: f64, round: fn(f64) -> f64) -> String {
+    let (unit, scale) = unit(units, value);
+    let decimals = decimals(value / scale, scale);
+    let steps = 10f64.powi(decimals as i32);
+    format!("{}{unit}", grouped(round(value / scale * steps) / steps, decimals))
 }
 
 /// The largest unit of which the value has one.
@@ -251,5 +265,8 @@ mod tests {
         assert_eq!(percent_within(0.123_4, interval(0.115, 0.132)), "12.3 ± 0.9 %");
         assert_eq!(percent_within(0.005, interval(0.001, 0.02)), "0.50 [0.10 to 2.00] %");
         assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0 [0 to 3,000] B");
+        assert_eq!(bytes_within(0.0, interval(0.0, 60_439.0)), "0 B [0 B to 59.1 KiB]");
+        assert_eq!(time_within(5_810, 0, 17_253_877_620), "5.81 µs [0 ns to 17.3 s]");
+        assert_eq!(objects_within(12.0, interval(1.0, 23_456.0)), "12 [1 to 23,456]");
     }
 }

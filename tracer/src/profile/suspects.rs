@@ -54,8 +54,8 @@ impl Suspect {
         let Growth { blocks, significance, stay, share, .. } = self.growth;
         match self.verdict {
             Verdict::Growing => format!(
-                "{blocks} sampled blocks came to stay after the first third ({significance:.1} standard errors); most others are \
-                 released, of these at least {:.0} % stay",
+                "{blocks} sampled blocks came to stay after the first third ({significance:.1} standard errors), of which at least \
+                 {:.0} % stay; most others are released",
                 100.0 * stay
             ),
             Verdict::Steady => {

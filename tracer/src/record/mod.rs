@@ -15,6 +15,7 @@ pub mod launch;
 pub mod links;
 pub mod live;
 pub mod loader;
+mod numbered;
 pub mod processes;
 pub mod raw;
 pub mod request;

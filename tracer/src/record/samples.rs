@@ -1,14 +1,8 @@
 //! Samples of a run, kept small: what repeats is stored once.
 
-use std::collections::HashMap;
-
 use tracer_ebpf::abi::sample::Frame;
 
-use super::{
-    decode::RawSample,
-    live::Fate,
-    stacks::{RawStack, Stacks},
-};
+use super::{decode::RawSample, live::Fate, numbered::Numbered, stacks::RawStack};
 
 /// One sample; its stack and thread name are numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +30,8 @@ pub struct StoredSample {
 /// All samples of a run.
 #[derive(Debug, Default)]
 pub struct Samples {
-    stacks: Stacks,
-    names: HashMap<[u8; 16], u32>,
+    stacks: Numbered<RawStack>,
+    names: Numbered<[u8; 16]>,
     samples: Vec<StoredSample>,
 }
 
@@ -56,11 +50,9 @@ impl Samples {
     /// Keeps a sample. `leaf` is the probed function, for a walk that found no frame.
     pub fn push(&mut self, sample: RawSample, leaf: Frame) {
         let header = sample.header;
-        let next = self.names.len() as u32;
-        let thread_name = *self.names.entry(header.thread_name).or_insert(next);
         self.samples.push(StoredSample {
-            stack: self.stacks.intern(sample, leaf),
-            thread_name,
+            stack: self.stacks.number(RawStack::of(sample, leaf)),
+            thread_name: self.names.number(header.thread_name),
             process: header.process,
             thread: header.thread,
             function: header.function,
@@ -86,10 +78,20 @@ impl Samples {
         self.samples.iter()
     }
 
-    /// Keeps those that `keep` wants, in their order.
+    /// Keeps those that `keep` wants, in their order, and of stacks and names those that they have: a program may have ever
+    /// new ones for as long as it runs.
     pub fn retain(&mut self, keep: impl FnMut(&mut StoredSample) -> bool) {
         self.samples.retain_mut(keep);
         self.samples.shrink_to(2 * self.samples.len());
+        let stacks = self.stacks.keep(self.samples.iter().map(|sample| sample.stack));
+        let names = self.names.keep(self.samples.iter().map(|sample| sample.thread_name));
+        let renumber = |number: &mut u32, numbers: &[u32]| {
+            *number = numbers.get(*number as usize).copied().unwrap_or(*number);
+        };
+        for sample in &mut self.samples {
+            renumber(&mut sample.stack, &stacks);
+            renumber(&mut sample.thread_name, &names);
+        }
     }
 
     /// Samples so far.
@@ -104,15 +106,13 @@ impl Samples {
 
     /// See [`SampleParts`].
     pub fn into_parts(self) -> SampleParts {
-        let mut names: Vec<_> = self.names.into_iter().collect();
-        names.sort_unstable_by_key(|(_, number)| *number);
         let text = |name: [u8; 16]| {
             let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
             String::from_utf8_lossy(&name[..end]).into_owned()
         };
         SampleParts {
             stacks: self.stacks.into_ordered(),
-            thread_names: names.into_iter().map(|(name, _)| text(name)).collect(),
+            thread_names: self.names.into_ordered().into_iter().map(text).collect(),
             samples: self.samples,
         }
     }

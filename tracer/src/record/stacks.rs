@@ -1,6 +1,4 @@
-//! Distinct stacks, kept once. Most samples repeat a stack that was seen before.
-
-use std::collections::HashMap;
+//! Stacks as they come from the kernel.
 
 use tracer_ebpf::abi::sample::{Frame, WalkStatus};
 
@@ -21,32 +19,17 @@ pub struct RawStack {
     pub frame_pointer_frames: u32,
 }
 
-/// All distinct stacks of a run, by number.
-#[derive(Debug, Default)]
-pub struct Stacks {
-    numbers: HashMap<RawStack, u32>,
-}
-
-impl Stacks {
-    /// The number of a sample's stack. `leaf` stands in where the walk found no frame at all: the probed function.
-    pub fn intern(&mut self, sample: RawSample, leaf: Frame) -> u32 {
+impl RawStack {
+    /// That of a sample. `leaf` stands in where the walk found no frame at all: the probed function.
+    pub fn of(sample: RawSample, leaf: Frame) -> Self {
         let frames = if sample.frames.is_empty() { Box::from([leaf]) } else { sample.frames.into_boxed_slice() };
         let in_modules = frames.iter().all(|frame| frame.module() != 0);
-        let stack = RawStack {
+        Self {
             process: if in_modules { 0 } else { sample.header.process },
             frames,
             status: sample.status,
             stopped_in: sample.header.stopped_in as u16,
             frame_pointer_frames: sample.header.frame_pointer_frames,
-        };
-        let next = self.numbers.len() as u32;
-        *self.numbers.entry(stack).or_insert(next)
-    }
-
-    /// All stacks in the order of their numbers.
-    pub fn into_ordered(self) -> Vec<RawStack> {
-        let mut stacks: Vec<_> = self.numbers.into_iter().collect();
-        stacks.sort_unstable_by_key(|(_, number)| *number);
-        stacks.into_iter().map(|(stack, _)| stack).collect()
+        }
     }
 }

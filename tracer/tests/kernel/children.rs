@@ -44,7 +44,7 @@ fn every_short_program_is_recorded_and_nothing_stays() {
         let followed = session.followed().expect("the map can be read");
         assert_eq!(followed, [pid], "only the shell is left");
     };
-    let (recording, ()) = record_and_inspect(pid, Request { children: true, ..request(EVERY) }, act, inspect);
+    let (recording, ()) = record_and_inspect(&[pid], Request { children: true, ..request(EVERY) }, act, inspect);
     assert_eq!(recording.losses.samples() + recording.losses.processes + recording.losses.events, 0);
     let mut processes: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for sample in recording.parts.samples.iter().filter(|sample| (FIRST_SIZE..=last).contains(&sample.size)) {

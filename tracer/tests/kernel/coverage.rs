@@ -16,6 +16,7 @@ use crate::{
     names::ProgramNames,
     programs::{Build, Compiler, Program},
     recording::{alone, record, request},
+    score::Score,
 };
 
 const ROUNDS: usize = 1000;
@@ -84,37 +85,6 @@ fn about(truth: &[Truth]) -> About {
     About { counters: counters.to_vec(), ..About::default() }
 }
 
-/// How the estimates of a site fared over all rounds.
-#[derive(Default)]
-struct Score {
-    held: usize,
-    sum: f64,
-    sum_of_squares: f64,
-}
-
-impl Score {
-    fn add(&mut self, truth: f64, estimate: f64, held: bool) {
-        self.held += usize::from(held);
-        self.sum += estimate - truth;
-        self.sum_of_squares += (estimate - truth).powi(2);
-    }
-
-    fn coverage(&self) -> f64 {
-        self.held as f64 / ROUNDS as f64
-    }
-
-    fn mean_error(&self) -> f64 {
-        self.sum / ROUNDS as f64
-    }
-
-    /// The mean error in units of its own standard error. A millionth of the truth is added to that: where hardly anything is
-    /// left to chance, the unlikely case that did not occur is missing from both.
-    fn z(&self, truth: &Truth) -> f64 {
-        let variance = self.sum_of_squares / ROUNDS as f64 - self.mean_error().powi(2);
-        self.mean_error() / ((variance.max(0.0) / ROUNDS as f64).sqrt() + truth.bytes() as f64 / 1e6)
-    }
-}
-
 #[test]
 fn intervals_hold_the_truth_as_often_as_they_say() {
     let Some(_guard) = alone() else { return };
@@ -146,7 +116,7 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
                 "{how} {}: held in {:.1} %, mean error {mean:.2} %, z {:.1}",
                 truth.site,
                 100.0 * score.coverage(),
-                score.z(truth)
+                score.z(truth.bytes() as f64)
             );
         }
     }
@@ -162,10 +132,10 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
     // Ratios have a bias of their own at few samples; plain estimates have none.
     for (truth, score) in truth.iter().zip(&alone) {
         assert!(
-            score.z(truth).abs() < 5.0,
+            score.z(truth.bytes() as f64).abs() < 5.0,
             "{}: estimates are off by {:.1} standard errors",
             truth.site,
-            score.z(truth)
+            score.z(truth.bytes() as f64)
         );
     }
 }

@@ -29,22 +29,24 @@ pub fn request(interval: IntervalSetting) -> Request {
 
 /// Records the process `pid` while `act` runs.
 pub fn record<T: Send>(pid: u32, request: Request, act: impl FnOnce() -> T + Send) -> (RawRecording, T) {
-    record_and_inspect(pid, request, act, |_| {})
+    record_and_inspect(&[pid], request, act, |_| {})
 }
 
-/// The same, with a look at the session when `act` is over.
+/// The same of several processes, with a look at the session when `act` is over.
 pub fn record_and_inspect<T: Send>(
-    pid: u32,
+    pids: &[u32],
     request: Request,
     act: impl FnOnce() -> T + Send,
     inspect: impl FnOnce(&Session),
 ) -> (RawRecording, T) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     let _in_runtime = runtime.enter();
-    let target = Process::open(pid).expect("the program runs");
     let mut session = Session::new(request).unwrap_or_else(|error| panic!("{error}"));
-    let points = session.discover(&target).expect("the program has an allocator");
-    session.add(target, &points).unwrap_or_else(|error| panic!("{error}"));
+    for &pid in pids {
+        let target = Process::open(pid).expect("the program runs");
+        let points = session.discover(&target).expect("the program has an allocator");
+        session.add(target, &points).unwrap_or_else(|error| panic!("{error}"));
+    }
     session.begin().expect("the settings can be changed");
     // One end is dropped when `act` is over, by return or by panic: that ends the recording.
     let (acting, stop) = UnixStream::pair().expect("a socket pair can be made");

@@ -1,6 +1,6 @@
 //! What `tracer record` can be asked, and what it means.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use anyhow::bail;
 use clap::ArgGroup;
@@ -9,11 +9,13 @@ use super::Settings;
 use crate::{
     cli::{
         functions::Functions,
+        limits::Limits,
         overhead::{self, MaxOverhead},
         scope::Scope,
         show,
+        writing::{Writing, destinations},
     },
-    output::{self, Destination, Format},
+    output::Destination,
     probe::{kernel_event::KernelEvent, live::LiveOptions},
     profile::View,
     record::{interval::IntervalSetting, request::Request},
@@ -63,31 +65,12 @@ pub struct Args {
     /// Sampled blocks that are followed at once, at most; when there are more, samples are thinned and get rarer
     #[arg(long, value_name = "BLOCKS", default_value_t = 1 << 18, requires = "live", value_parser = clap::value_parser!(u32).range(1024..=1 << 22))]
     live_blocks: u32,
-    /// A file to write; its ending names the format: .svg (flame graph), .pb.gz (the recording, for `tracer render` and
-    /// pprof), .folded or .json. `-` writes folded stacks to stdout. May be given more than once. Default: tracer-PID.svg,
-    /// and the recording beside it
-    #[arg(short, long, value_name = "FILE", value_parser = crate::cli::destination())]
-    output: Vec<Destination>,
     #[command(flatten)]
     show: show::Args,
-    /// Replace files that exist
-    #[arg(long)]
-    force: bool,
-    /// Show neither progress nor summary
-    #[arg(short, long)]
-    quiet: bool,
-    /// Say what each stage cost: time and memory
-    #[arg(short, long)]
-    verbose: bool,
-    /// Frames of a stack at most; the summary says when stacks were deeper
-    #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    max_depth: u32,
-    /// Kernel memory for unwind tables at most; the summary says when it was too little
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = table_bytes)]
-    unwind_memory: u64,
-    /// Size of the buffer between kernel and tracer, a power of two; a larger one helps when samples are lost
-    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = ring_bytes)]
-    ring_buffer: u32,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// What `tracer record` samples.
@@ -121,23 +104,10 @@ impl Args {
     /// # Errors
     /// An output that cannot be, too many functions, or wrong rules of regions.
     pub fn resolve(self) -> anyhow::Result<Settings> {
+        let Self { pid, comm, command, children, functions, event, duration, interval, show, .. } = self;
         let Self {
-            pid,
-            comm,
-            command,
-            children,
-            functions,
-            event,
-            duration,
-            interval,
-            output,
-            show,
-            force,
-            quiet,
-            verbose,
-            ..
+            writing: Writing { output, force, quiet, verbose }, max_overhead, limits, live, live_blocks, ..
         } = self;
-        let Self { max_overhead, max_depth, unwind_memory, ring_buffer, live, live_blocks, .. } = self;
         let scope = match comm {
             Some(name) => Scope::Named(name),
             None if pid.is_empty() => Scope::Program(command),
@@ -157,9 +127,9 @@ impl Args {
             interval,
             max_overhead,
             live: live.then_some(LiveOptions { blocks: live_blocks, sessions: true }),
-            max_frames: max_depth,
-            ring_bytes: ring_buffer,
-            table_bytes: unwind_memory,
+            max_frames: limits.max_depth,
+            ring_bytes: limits.ring_buffer,
+            table_bytes: limits.unwind_memory,
         };
         let functions = functions.wanted()?;
         let show = show.resolve()?;
@@ -168,19 +138,6 @@ impl Args {
         }
         Ok(Settings { scope, functions, request, outputs, show, beside: None, force, quiet, verbose })
     }
-}
-
-/// What `-o` asks for. A picture alone is accompanied by the recording it was made from.
-pub fn destinations(label: &str, given: Vec<Destination>) -> Result<Vec<Destination>, output::destination::Error> {
-    let mut outputs = given;
-    if outputs.is_empty() {
-        outputs.push(Destination::parse(Path::new(&format!("tracer-{label}.svg")))?);
-    }
-    if let [Destination::File(path, Format::Svg)] = outputs.as_slice() {
-        let beside = path.with_extension("pb.gz");
-        outputs.push(Destination::parse(&beside)?);
-    }
-    Ok(outputs)
 }
 
 /// Understands a length of time.
@@ -203,23 +160,8 @@ fn interval(text: &str) -> Result<IntervalSetting, String> {
     }
 }
 
-/// Understands the memory for unwind tables.
-pub fn table_bytes(text: &str) -> Result<u64, String> {
-    match size(text) {
-        Some(bytes @ 0x10_0000..=0x1000_0000) => Ok(bytes),
-        _ => Err("a size from 1MiB to 256MiB".to_owned()),
-    }
-}
-
-/// Understands the size of the buffer.
-pub fn ring_bytes(text: &str) -> Result<u32, String> {
-    match size(text) {
-        Some(bytes @ 4096..=0x4000_0000) if bytes.is_power_of_two() => Ok(bytes as u32),
-        _ => Err("a power of two from 4KiB to 1GiB".to_owned()),
-    }
-}
-
-fn size(text: &str) -> Option<u64> {
+/// Bytes, as people write them.
+pub fn size(text: &str) -> Option<u64> {
     text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
 }
 
@@ -228,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_say_what_would_be_right() {
+    fn intervals_and_times_say_what_would_be_right() {
         assert_eq!(interval("auto"), Ok(IntervalSetting::Auto));
         assert_eq!(interval("512KiB"), Ok(IntervalSetting::Fixed(512 << 10)));
         assert_eq!(interval("1"), Ok(IntervalSetting::Fixed(0)));
@@ -239,22 +181,5 @@ mod tests {
         for wrong in ["0s", "30", "soon"] {
             assert!(duration(wrong).unwrap_err().contains("30s"), "{wrong}");
         }
-        assert_eq!(ring_bytes("64KiB"), Ok(65536));
-        assert!(ring_bytes("65KiB").is_err());
-        assert!(table_bytes("1KiB").is_err());
-    }
-
-    #[test]
-    fn a_picture_alone_brings_its_recording() {
-        let paths = |given: &[&str]| -> Vec<String> {
-            let given = given.iter().map(|path| Destination::parse(Path::new(path)).unwrap()).collect();
-            let destinations = destinations("7", given).unwrap();
-            destinations.iter().filter_map(|d| Some(d.path()?.display().to_string())).collect()
-        };
-        assert_eq!(paths(&[]), ["tracer-7.svg", "tracer-7.pb.gz"]);
-        assert_eq!(paths(&["a/x.svg"]), ["a/x.svg", "a/x.pb.gz"]);
-        assert_eq!(paths(&["x.folded"]), ["x.folded"]);
-        assert_eq!(paths(&["x.svg", "y.json"]), ["x.svg", "y.json"]);
-        assert_eq!(paths(&["-"]), Vec::<String>::new());
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use inferno::flamegraph::color::Color;
 
+use super::foot::{Entry, Legend};
 use super::layout::{Drawn, Layout};
-use super::legend::Entry;
 use super::tooltips::Look;
 use super::{Options, Picture, write_text};
 use crate::output::difference::{Compared, Per};
@@ -28,7 +28,7 @@ pub fn write_difference(compared: &Compared<'_>, options: Options, out: &mut dyn
         return write_text(&title, "Neither recording has anything to compare.", out);
     }
     let total = &difference.total;
-    let subtitle = format!("{} | width: the larger of before and after", described(compared, total));
+    let facts = vec![described(compared, total), "width: the larger of before and after".into()];
     let entry = |color, text: &str| Entry { color, text: text.to_owned() };
     let legend = vec![
         entry(MORE, "more than before, not by chance; darker: by a larger part"),
@@ -37,13 +37,13 @@ pub fn write_difference(compared: &Compared<'_>, options: Options, out: &mut dyn
     ];
     let picture = Picture {
         title,
-        subtitle,
+        facts,
         source: compared.recordings[0].about.source,
         tree: &difference.tree,
         names: &difference.names,
         layout: &layout,
         look: &|drawn| look(compared, drawn),
-        legend: Some(("Colours", legend)),
+        legend: Some(Legend { title: "Colours", entries: legend }),
     };
     picture.draw(options, out)
 }

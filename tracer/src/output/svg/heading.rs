@@ -1,4 +1,4 @@
-//! Title and subtitle.
+//! Title and subtitle, and what of the latter does not fit above the picture.
 
 use crate::estimate::{Measure, Totals};
 use crate::output::quantity::{bytes, bytes_within, count, duration, percent, time};
@@ -31,9 +31,29 @@ fn what(profile: &Profile) -> String {
     }
 }
 
+/// Characters that fit in a line of the picture, 1,200 pixels wide.
+const LINE: usize = 160;
+/// Between two facts.
+const BAR: &str = " | ";
+
+/// Lines of as many facts as fit. The first goes above the picture, the others below.
+pub fn lines(facts: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for fact in facts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + BAR.len() + fact.chars().count() <= LINE => {
+                line.push_str(BAR);
+                line.push_str(&fact);
+            }
+            _ => lines.push(fact),
+        }
+    }
+    lines
+}
+
 /// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
-pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
-    let mut amount = match profile.view {
+pub fn facts(recording: &Recording, profile: &Profile) -> Vec<String> {
+    let amount = match profile.view {
         View::Allocated => shown::totals(&profile.calibration, profile.source),
         view => {
             let total = profile.total();
@@ -42,14 +62,15 @@ pub fn subtitle(recording: &Recording, profile: &Profile) -> String {
             format!("{amount} (estimated){explained}")
         }
     };
+    let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
+    let mut facts = vec![amount, samples, completeness(recording), losses(recording)];
     if profile.calibration.in_windows() {
-        amount += &format!(" | counted in {}", shown::windows(&recording.about.epochs));
+        facts.push(format!("counted in {}", shown::windows(&recording.about.epochs)));
     }
     if let Totals::AtLeast { because, .. } = profile.totals() {
-        amount += &format!(" | {}", shown::reason(because));
+        facts.push(shown::reason(because));
     }
-    let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
-    format!("{amount} | {samples} | {} | {}", completeness(recording), losses(recording))
+    facts
 }
 
 /// How much of the resident memory is explained by blocks in use.

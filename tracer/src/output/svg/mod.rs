@@ -2,14 +2,14 @@
 //!
 //! inferno draws it. inferno builds its own tree from folded lines and knows one number for each frame, so tracer
 //! prepares the lines such that inferno's tree is tracer's (`layout`), and puts its own tooltips and colours in the
-//! places of inferno's while the picture is being written (`tooltips`); a legend goes below it (`legend`).
+//! places of inferno's while the picture is being written (`tooltips`); what else there is to say goes below it (`foot`).
 
 mod colors;
 mod difference;
+mod foot;
 mod frames;
 pub mod heading;
 mod layout;
-mod legend;
 mod tooltips;
 
 use std::io::{self, BufWriter, Write};
@@ -23,8 +23,8 @@ use crate::profile::regions::{RegionRow, Regions};
 use crate::profile::{Names, Profile, Tree, View};
 use crate::recording::{Recording, about::Source};
 pub use difference::write_difference;
+use foot::{Entry, Foot, Legend};
 use layout::{Drawn, Layout};
-use legend::{Entry, Legend};
 use tooltips::{Look, Tooltips};
 
 /// Frames that are no functions.
@@ -51,7 +51,7 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
     }
     let picture = Picture {
         title: heading::title(recording, profile),
-        subtitle: heading::subtitle(recording, profile),
+        facts: heading::facts(recording, profile),
         source: profile.source,
         tree: &profile.tree,
         names: &profile.names,
@@ -60,7 +60,7 @@ pub fn write(recording: &Recording, profile: &Profile, options: Options, out: &m
         legend: profile
             .regions
             .as_ref()
-            .map(|regions| (regions_title(profile.source), region_entries(profile, regions))),
+            .map(|regions| Legend { title: regions_title(profile.source), entries: region_entries(profile, regions) }),
     };
     picture.draw(options, out)
 }
@@ -84,19 +84,19 @@ fn region_entries(profile: &Profile, regions: &Regions) -> Vec<Entry> {
 /// A flame graph: what is drawn, and what it says.
 struct Picture<'a> {
     title: String,
-    subtitle: String,
+    /// What it says of itself, most important first.
+    facts: Vec<String>,
     source: Source,
     tree: &'a Tree,
     names: &'a Names,
     layout: &'a Layout,
     look: &'a dyn Fn(Drawn) -> Look,
-    /// Title and entries.
-    legend: Option<(&'a str, Vec<Entry>)>,
+    legend: Option<Legend>,
 }
 
 impl Picture<'_> {
     fn draw(self, options: Options, out: &mut dyn Write) -> io::Result<()> {
-        let Self { title, subtitle, source, tree, names, layout, look, legend } = self;
+        let Self { title, facts, source, tree, names, layout, look, legend } = self;
         let mut palette = PaletteMap::default();
         for name in 0..names.len() as u32 {
             if names.kind(name) != NameKind::Function {
@@ -110,7 +110,9 @@ impl Picture<'_> {
         drawing.deterministic = true;
         drawing.palette_map = Some(&mut palette);
         drawing.title = title;
-        drawing.subtitle = Some(subtitle);
+        let mut facts = heading::lines(facts);
+        let below = facts.split_off(facts.len().min(1));
+        drawing.subtitle = facts.pop();
         drawing.count_name = source.unit().into();
         drawing.text_truncate_direction = TextTruncateDirection::Right;
         drawing.min_width = 0.0;
@@ -125,14 +127,12 @@ impl Picture<'_> {
             flamegraph::from_lines(&mut drawing, lines.iter().rev().map(String::as_str), &mut out)?;
             out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
         };
-        match &legend {
-            None => drawn(out),
-            Some((title, entries)) => {
-                let mut legend = Legend::new(out, title, entries);
-                drawn(&mut legend)?;
-                legend.finish()
-            }
+        if legend.is_none() && below.is_empty() {
+            return drawn(out);
         }
+        let mut foot = Foot::new(out, below, legend);
+        drawn(&mut foot)?;
+        foot.finish()
     }
 }
 

@@ -69,11 +69,14 @@ fn resident(heap: &LiveHeap, about: &Live, out: &mut dyn Write) -> io::Result<()
     let [low, high] = [heap.in_use.bytes.low, heap.in_use.bytes.high].map(|bytes| percent(bytes / end as f64));
     writeln!(
         out,
-        "resident  {} at the end, {} at the begin; blocks in use explain {low} to {high} of it. Not seen: blocks made before,",
+        "resident  {} at the end, {} at the begin; blocks in use explain {low} to {high} of it",
         bytes(end as f64),
         bytes(begin as f64),
     )?;
-    writeln!(out, "          stacks, code and files, and what the allocator keeps or wastes")
+    writeln!(
+        out,
+        "          not seen: blocks made before, stacks, code and files, and what the allocator keeps or wastes"
+    )
 }
 
 /// In use over time, lifetimes, and what grows.

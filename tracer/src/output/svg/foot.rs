@@ -1,4 +1,5 @@
-//! A legend below the flame graph. inferno has no place for one, so the picture is made higher while it is written.
+//! Lines of text and a legend below the flame graph. inferno has no place for them, so the picture is made higher while it
+//! is written.
 
 use std::io::{self, Write};
 
@@ -23,32 +24,50 @@ pub struct Entry {
     pub text: String,
 }
 
-/// A writer that adds a legend to the picture that is written to it.
-pub struct Legend<'a> {
+/// What colours mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Legend {
+    /// What they are colours of.
+    pub title: &'static str,
+    /// Each of them.
+    pub entries: Vec<Entry>,
+}
+
+/// A writer that adds a foot to the picture that is written to it.
+pub struct Foot<'a> {
     out: &'a mut dyn Write,
-    title: &'a str,
-    entries: &'a [Entry],
-    /// Height of the picture above the legend, once it is known.
+    lines: Vec<String>,
+    legend: Option<Legend>,
+    /// Height of the picture above the foot, once it is known.
     height: Option<usize>,
     pending: Vec<u8>,
 }
 
-impl<'a> Legend<'a> {
+impl<'a> Foot<'a> {
     /// Writes to `out`.
-    pub fn new(out: &'a mut dyn Write, title: &'a str, entries: &'a [Entry]) -> Self {
-        Self { out, title, entries, height: None, pending: Vec::new() }
+    pub fn new(out: &'a mut dyn Write, lines: Vec<String>, legend: Option<Legend>) -> Self {
+        Self { out, lines, legend, height: None, pending: Vec::new() }
     }
 
-    /// Writes the legend and what is left.
+    /// Lines of text in it.
+    fn rows(&self) -> usize {
+        self.lines.len() + self.legend.as_ref().map_or(0, |legend| 1 + legend.entries.len().div_ceil(COLUMNS))
+    }
+
+    /// Writes it and what is left.
     pub fn finish(self) -> io::Result<()> {
         let text = self.pending.trim_ascii_end();
         let (Some(height), Some(before)) = (self.height, text.strip_suffix(TAIL)) else {
             return Err(unexpected("it ends in something else"));
         };
         self.out.write_all(before)?;
-        writeln!(self.out, "<text x=\"0.83%\" y=\"{}\">{}</text>", height + LINE, escaped(self.title))?;
-        for (i, Entry { color: Color { r, g, b }, text }) in self.entries.iter().enumerate() {
-            let (column, y) = (i % COLUMNS, height + (2 + i / COLUMNS) * LINE);
+        let title = self.legend.iter().map(|legend| legend.title);
+        for (i, line) in self.lines.iter().map(String::as_str).chain(title).enumerate() {
+            writeln!(self.out, "<text x=\"0.83%\" y=\"{}\">{}</text>", height + (1 + i) * LINE, escaped(line))?;
+        }
+        let entries = self.legend.iter().flat_map(|legend| &legend.entries);
+        for (i, Entry { color: Color { r, g, b }, text }) in entries.enumerate() {
+            let (column, y) = (i % COLUMNS, height + (2 + self.lines.len() + i / COLUMNS) * LINE);
             let place = |at: usize| format!("{:.2}%", (100 * column) as f64 / COLUMNS as f64 + at as f64 / 1.2);
             writeln!(
                 self.out,
@@ -69,7 +88,7 @@ impl<'a> Legend<'a> {
         let head = std::str::from_utf8(head).map_err(io::Error::other)?;
         let (before, rest) = head.split_once(" height=\"").ok_or_else(|| unexpected("it has no height"))?;
         let (height, rest) = rest.split_once('"').ok_or_else(|| unexpected("it has no height"))?;
-        let higher = |height: usize| height + LINE * (2 + self.entries.len().div_ceil(COLUMNS));
+        let higher = |height: usize| height + LINE * (1 + self.rows());
         let old: usize = height.parse().map_err(io::Error::other)?;
         let (between, rest) =
             rest.split_once(&format!(" {height}\"")).ok_or_else(|| unexpected("it has no view box"))?;
@@ -78,7 +97,7 @@ impl<'a> Legend<'a> {
     }
 }
 
-impl Write for Legend<'_> {
+impl Write for Foot<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(data);
         if self.height.is_none() {
