@@ -6,8 +6,8 @@
 use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_probe_read_kernel,
-    generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user},
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
 };
 use tracer_ebpf::abi::{
     process::{MAX_MAPPINGS, Mapping, MappingKind, Process},
@@ -203,8 +203,12 @@ fn replaced_return_address(slot: u64) -> u64 {
 /// 8 bytes of kernel memory, or 0.
 #[inline(always)]
 pub fn read_kernel(address: u64) -> u64 {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(address as *const u64) }.unwrap_or(0)
+    let mut value = 0;
+    // The kernel leaves zeroes where it cannot read (bpf_probe_read_kernel_common in kernel/trace/bpf_trace.c). Not to ask for
+    // the result halves the ways that older verifiers follow.
+    // SAFETY: the destination has 8 bytes; the helper checks the address.
+    unsafe { bpf_probe_read_kernel((&raw mut value).cast(), 8, address as *const c_void) };
+    value
 }
 
 /// The rules that few frames have.

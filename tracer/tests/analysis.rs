@@ -12,7 +12,8 @@ use assert_cmd::Command;
 use synthetic::Random;
 use synthetic::simulation::{self, Site};
 use tracer::estimate::Calibration;
-use tracer::recording::{Recording, about::Source, pprof};
+use tracer::recording::about::{CpuTime, Source};
+use tracer::recording::{Recording, pprof};
 
 const SITES: [Site; 3] = [
     Site { stack: "main > net::read > malloc", size: 512, rate: 4000.0 },
@@ -91,6 +92,43 @@ fn growth_can_fail_a_build() {
         "{message}"
     );
     assert!(!message.contains("region log") && message.contains(", more than 10.0 %"), "{message}");
+}
+
+/// Recordings of CPU time, one of a program that computes three times as long in one place.
+#[test]
+fn cpu_time_is_compared_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random::new(9);
+    for (name, rate) in [("before.pb.gz", 60.0), ("after.pb.gz", 20.0)] {
+        let site = |stack, rate| Site { stack, size: 10_000_000, rate };
+        let sites = [site("main > game::tick > game::move", rate), site("main > net::read > entry_[k]", 15.0)];
+        let mut recording = simulation::record(&sites, 10, 1, &mut random, |_| 1.0).recording;
+        recording.samples.iter_mut().for_each(|tick| tick.interval = tick.size);
+        let accounted = recording.samples.iter().map(|tick| tick.size).sum();
+        recording.about.cpu = Some(CpuTime { period_ns: 10_000_000, accounted_ns: Some(accounted) });
+        (recording.about.source, recording.about.counters) = (Source::Cpu, Vec::new());
+        write(folder.path(), name, &recording);
+    }
+    let output = diff(folder.path(), "before.pb.gz after.pb.gz -o d.svg -o d.json --region game=^game::");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("\nCPU time  per second;") && shown.contains("\nCPU time by site: nearest function"),
+        "{shown}"
+    );
+    let line = |end: &str| shown.lines().find(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {shown}"));
+    assert!(line("  less  game::move").contains(" ms"), "{shown}");
+    line("  less  game");
+    line("  =     net::read");
+    let svg = fs::read_to_string(folder.path().join("d.svg")).unwrap();
+    assert!(svg.contains("Change of CPU time per second: simulated (pid 7) to simulated (pid 7)"));
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(folder.path().join("d.json")).unwrap()).unwrap();
+    assert_eq!((&json["source"], &json["total"]["verdict"]), (&"cpu".into(), &"decrease".into()));
+    // Nanoseconds a second.
+    assert!((json["sites"][0]["difference"]["value"].as_f64().unwrap() + 4e8).abs() < 2e8, "{}", json["sites"][0]);
+    let output = diff(folder.path(), "after.pb.gz before.pb.gz --fail-on-increase 20%");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains(" ms/s ("), "{}", text(&output.stderr));
 }
 
 #[test]

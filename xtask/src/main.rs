@@ -5,6 +5,10 @@ mod build_ebpf;
 mod compare_perf;
 mod demo;
 mod exec;
+mod fuzz;
+mod host;
+mod kernels;
+mod lesson;
 mod packages;
 mod setup;
 mod soak;
@@ -29,6 +33,9 @@ enum Task {
     BuildEbpf(build_ebpf::Options),
     ComparePerf(compare_perf::Options),
     Demo(demo::Options),
+    Fuzz(fuzz::Options),
+    Kernels(kernels::Options),
+    Lesson(lesson::Options),
     Setup(setup::Options),
     Soak(soak::Options),
     Test(test::Options),
@@ -40,6 +47,9 @@ fn main() -> ExitCode {
         Task::BuildEbpf(options) => build_ebpf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::ComparePerf(options) => compare_perf::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
+        Task::Kernels(options) => kernels::run(&options),
+        Task::Lesson(options) => lesson::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Setup(options) => setup::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),

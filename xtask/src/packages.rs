@@ -1,4 +1,4 @@
-//! Debian packages: which are needed (`.ci/packages`; for benchmarks `xtask/bench-packages`), which are missing, and how to
+//! Debian packages: which are needed (`.ci/packages`; for benchmarks `xtask/bench-packages`, for kernels `xtask/kernel-packages`), which are missing, and how to
 //! install them.
 
 use std::process::Command;
@@ -9,6 +9,7 @@ use crate::{exec, workspace};
 
 const LIST: &str = include_str!("../../.ci/packages");
 const BENCH: &str = include_str!("../bench-packages");
+const KERNELS: &str = include_str!("../kernel-packages");
 /// Tries for each apt-get call: a mirror may fail for a moment.
 const TRIES: u32 = 3;
 
@@ -46,7 +47,16 @@ impl Group {
 
 /// What benchmarks compare tracer with, and on which programs. No test needs them.
 pub fn for_benchmarks() -> Vec<&'static str> {
-    BENCH.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    listed(BENCH)
+}
+
+/// What other kernels are booted with. No test needs them.
+pub fn for_kernels() -> Vec<&'static str> {
+    listed(KERNELS)
+}
+
+fn listed(list: &'static str) -> Vec<&'static str> {
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 /// Installs those of `packages` that are missing, by apt-get.
@@ -108,7 +118,8 @@ mod tests {
 
     #[test]
     fn packages_are_plain_names() {
-        for package in Group::ALL.iter().flat_map(|group| group.packages()).chain(for_benchmarks()) {
+        for package in Group::ALL.iter().flat_map(|group| group.packages()).chain(for_benchmarks()).chain(for_kernels())
+        {
             assert!(package.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)), "{package:?}");
         }
     }

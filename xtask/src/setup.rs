@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: everything that `cargo xtask test` needs, and `cargo xtask bench`.
+//! `cargo xtask setup`: everything that `cargo xtask test` needs, `cargo xtask bench` and `cargo xtask kernels`.
 
 use crate::packages::{self, Group};
 
@@ -8,6 +8,9 @@ pub struct Options {
     /// Also those that `cargo xtask bench` compares tracer with.
     #[arg(long)]
     bench: bool,
+    /// Also those that `cargo xtask kernels` boots kernels with.
+    #[arg(long)]
+    kernels: bool,
 }
 
 /// Installs what is missing.
@@ -18,6 +21,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut needed: Vec<&str> = Group::ALL.iter().flat_map(|group| group.packages()).collect();
     if options.bench {
         needed.extend(packages::for_benchmarks());
+    }
+    if options.kernels {
+        needed.extend(packages::for_kernels());
     }
     packages::install(&needed)
 }

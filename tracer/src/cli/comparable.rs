@@ -24,14 +24,6 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
     if a != b {
         bail!("{} has samples of {}, {} of {}; compare recordings of one kind", names[0], kind(a), names[1], kind(b));
     }
-    if a == Source::Cpu {
-        bail!(
-            "{} has samples of CPU time: tracer compares memory; `go tool pprof -diff_base {} {}` compares time",
-            names[0],
-            names[0],
-            names[1]
-        );
-    }
     for (recording, name) in recordings.into_iter().zip(names) {
         if recording.about.duration_ns == 0 {
             bail!("{name} has no length; record again");
@@ -40,7 +32,7 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
         let counters = &recording.about.counters;
         let calls = counters.iter().flat_map(|counter| &counter.classes).any(|class| class.calls > 0);
         if recording.samples.is_empty() && (calls || counters.is_empty()) {
-            bail!("{name} has no samples: there is nothing to compare; record longer, or with a smaller --interval");
+            bail!("{name} has no samples: there is nothing to compare; record longer, or with a {}", more_often(a));
         }
     }
     for (recording, name) in recordings.into_iter().zip(names) {
@@ -68,7 +60,8 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
     {
         let [a, b] = [before, after].map(heading::interval);
         notes.push(format!(
-            "samples are {a} before and {b} after: the rarer ones decide how small a change can be seen; use one --interval"
+            "samples are {a} before and {b} after: the rarer ones decide how small a change can be seen; use one {}",
+            option(before.about.source)
         ));
     }
     for (recording, name) in recordings.into_iter().zip(names) {
@@ -88,6 +81,16 @@ fn kind(source: Source) -> &'static str {
         Source::Mmap => "mapped memory",
         Source::Brk => "growth of the heap",
     }
+}
+
+/// The option that says how far apart samples are.
+fn option(source: Source) -> &'static str {
+    if source == Source::Cpu { "--frequency" } else { "--interval" }
+}
+
+/// What gives more samples.
+fn more_often(source: Source) -> &'static str {
+    if source == Source::Cpu { "higher --frequency" } else { "smaller --interval" }
 }
 
 fn file_name(path: &str) -> &str {
@@ -125,6 +128,26 @@ mod tests {
         assert!(error.starts_with("b.pb.gz has no samples"), "{error}");
         let error = checked(|after| after.about.duration_ns = 0).unwrap_err();
         assert!(error.starts_with("b.pb.gz has no length"), "{error}");
+    }
+
+    #[test]
+    fn cpu_time_is_compared_with_its_own_options() {
+        let of_cpu = |recording: &mut Recording, period_ns| {
+            recording.about.source = Source::Cpu;
+            recording.samples.iter_mut().for_each(|sample| sample.interval = period_ns);
+        };
+        let (mut before, mut after) = (program::recording(), program::recording());
+        of_cpu(&mut before, 1_000_000);
+        of_cpu(&mut after, 10_000_000);
+        let notes = check([&before, &after], ["a.pb.gz", "b.pb.gz"]).unwrap().join("; ");
+        assert!(
+            notes.contains("samples are 1 per 1 ms of CPU time before and 1 per 10 ms of CPU time after"),
+            "{notes}"
+        );
+        assert!(notes.ends_with("use one --frequency"), "{notes}");
+        after.samples.clear();
+        let error = check([&before, &after], ["a.pb.gz", "b.pb.gz"]).unwrap_err().to_string();
+        assert!(error.ends_with("record longer, or with a higher --frequency"), "{error}");
     }
 
     #[test]

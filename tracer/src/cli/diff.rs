@@ -155,11 +155,12 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
-    Ok(limit.map_or(Outcome::Done, |limit| judge(&difference, per, limit)))
+    Ok(limit.map_or(Outcome::Done, |limit| judge(&compared, limit)))
 }
 
 /// Whether anything has grown by more than the limit; says what.
-fn judge(difference: &Difference, per: Per, limit: f64) -> Outcome {
+fn judge(compared: &Compared<'_>, limit: f64) -> Outcome {
+    let Compared { difference, per, .. } = *compared;
     let regions = difference.regions.iter().map(|row| (format!("region {}", row.name), &row.change));
     let grown = |change: &Change| change.verdict() == Verdict::Increase && change.relative() > limit;
     let mut outcome = Outcome::Done;
@@ -167,7 +168,7 @@ fn judge(difference: &Difference, per: Per, limit: f64) -> Outcome {
         if grown(change) {
             eprintln!(
                 "tracer: {what} grew by {}{} ({}), more than {}",
-                quantity::bytes_change(change.difference.value, change.difference.margin),
+                compared.source().change(change.difference.value, change.difference.margin),
                 per.suffix(),
                 quantity::relative_change(change.relative()),
                 quantity::percent(limit)

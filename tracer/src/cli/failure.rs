@@ -7,7 +7,7 @@ pub fn describe(error: &anyhow::Error) -> String {
         let text = cause.to_string();
         if said.is_empty() {
             said = text;
-        } else if !said.ends_with(&text) {
+        } else if !said.contains(&text) {
             said = format!("{said}: {text}");
         }
     }
@@ -24,5 +24,7 @@ mod tests {
     fn a_quoted_cause_is_said_once() {
         let error = anyhow!("no such file").context("cannot open x: no such file").context("reading");
         assert_eq!(describe(&error), "reading: cannot open x: no such file");
+        let error = anyhow!("no such file").context("cannot open x: no such file; name another");
+        assert_eq!(describe(&error), "cannot open x: no such file; name another");
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    kernel::{KernelFacts, Need, State},
+    kernel::{BPF_LOOP, Check, KernelFacts, Need, State},
     process::{Allocators, ModuleFacts, ProcessFacts, Symbols, Unwinding},
 };
 
@@ -48,7 +48,7 @@ pub fn findings(kernel: &KernelFacts, process: Option<&ProcessFacts>) -> Vec<Fin
 }
 
 fn of_kernel(kernel: &KernelFacts) -> Vec<Finding> {
-    let finding = |check: &super::kernel::Check| {
+    let finding = |check: &Check| {
         let (severity, reason) = match (&check.state, check.need) {
             (State::Works, _) | (_, Need::Unused) => return None,
             (State::Missing(reason), Need::Required) => (Severity::Blocks, reason),
@@ -59,7 +59,10 @@ fn of_kernel(kernel: &KernelFacts) -> Vec<Finding> {
         let hint = if severity == Severity::Unknown { "run it with sudo" } else { check.hint };
         Some(Finding { severity, text: format!("{}: {reason}", check.about), hint: hint.to_owned() })
     };
-    kernel.checks.iter().filter_map(finding).collect()
+    // What comes behind it needs it too: its failures are no news.
+    let too_old = |check: &Check| check.id == BPF_LOOP && matches!(check.state, State::Missing(_));
+    let known = kernel.checks.iter().position(too_old).map_or(&kernel.checks[..], |last| &kernel.checks[..=last]);
+    known.iter().filter_map(finding).collect()
 }
 
 fn of_process(process: &ProcessFacts) -> Vec<Finding> {

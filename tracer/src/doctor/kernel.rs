@@ -61,10 +61,13 @@ pub enum State {
 /// A feature to try: identifier, description, need, hint, and how.
 type Feature = (&'static str, &'static str, Need, &'static str, fn() -> Tried);
 
+/// The check that fails on kernels that are too old.
+pub const BPF_LOOP: &str = "bpf-loop";
+
 const FEATURES: [Feature; 11] = [
     ("bpf", "BPF programs load", Need::Required, "in a container, run it with --privileged", features::bpf_program),
     ("ring-buffer", "BPF ring buffer", Need::Required, "Linux 5.8 has it", features::ring_buffer),
-    ("bpf-loop", "bpf_loop, to walk stacks with", Need::Required, "Linux 5.17 has it", features::bpf_loop),
+    (BPF_LOOP, "bpf_loop, to walk stacks with", Need::Required, "update the kernel", features::bpf_loop),
     (
         "tracepoints",
         "tracepoints, to follow mappings and processes",
@@ -84,7 +87,8 @@ const FEATURES: [Feature; 11] = [
         "uprobe-multi",
         "uprobe multi links: all probes attach and detach at once",
         Need::Better,
-        "Linux 6.6 has them; without them a thread of the target stalls for milliseconds when tracer detaches",
+        "without them there are no windows and no --live, and a thread of the target stalls for milliseconds when tracer \
+         detaches",
         || features::multi_link(LinkKind::Entry),
     ),
     (
@@ -105,14 +109,14 @@ const FEATURES: [Feature; 11] = [
         "uprobe-session",
         "uprobe session links, to follow blocks (--live) without a trap at every return",
         Need::Better,
-        "Linux 6.13 has them",
+        "without them --live, where it works, traps every return",
         || features::multi_link(LinkKind::Session),
     ),
     (
         "return-probes",
         "return probes that pass seccomp filters, to follow blocks (--live)",
         Need::Better,
-        "Linux 6.11 to 6.13 lack them, but for late releases of 6.12 and 6.13; without them --live is refused",
+        "--live is refused; Linux 6.6 has them, 6.11 to 6.13 without their late releases do not",
         features::harmless_return_probes,
     ),
 ];
@@ -140,8 +144,8 @@ impl KernelFacts {
 fn judge(tried: Tried, privileged: bool) -> State {
     match tried {
         Ok(()) => State::Works,
-        Err(error) if privileged => State::Missing(format!("{error:#}")),
-        Err(error) => State::Unknown(format!("without root: {error:#}")),
+        Err(error) if privileged => State::Missing(error.to_string()),
+        Err(error) => State::Unknown(format!("without root: {error}")),
     }
 }
 

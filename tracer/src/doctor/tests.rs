@@ -1,7 +1,7 @@
 //! Rendering and judging of made-up facts, and one look at a real process.
 
 use super::{
-    kernel::{Check, Need, State},
+    kernel::{BPF_LOOP, Check, Need, State},
     process::{Allocators, FunctionFacts, ModuleFacts, RunTimeCode, Symbols, Unwinding},
     *,
 };
@@ -160,4 +160,22 @@ fn this_very_process_is_seen() {
     assert_eq!((&own.symbols, own.lines), (&Symbols::All, true), "{own:?}");
     assert!(matches!(own.unwinding, Unwinding::Known { table, .. } if table > 0.9), "{own:?}");
     assert!(facts.unwind_table_bytes > 0);
+}
+
+#[test]
+fn of_a_kernel_that_is_too_old_one_problem_is_named() {
+    let missing = |reason: &str| State::Missing(reason.to_owned());
+    let checks = vec![
+        check("ring-buffer", Need::Required, missing("none")),
+        check(BPF_LOOP, Need::Required, missing("tracer needs Linux 5.17 or later; this is Linux 5.10.0")),
+        check("programs", Need::Required, missing("Invalid argument")),
+    ];
+    let report = Report::new(kernel(checks), None);
+    let texts: Vec<_> = report.findings.iter().map(|finding| finding.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        ["ring-buffer: none", "bpf-loop: tracer needs Linux 5.17 or later; this is Linux 5.10.0"],
+        "what fails for that reason is left out"
+    );
+    assert!(!report.is_usable());
 }

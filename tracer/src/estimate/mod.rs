@@ -61,7 +61,7 @@ mod quantile;
 mod selection;
 pub mod slices;
 pub mod strata;
-mod student;
+pub mod student;
 pub mod survival;
 pub mod thinning;
 pub mod totals;

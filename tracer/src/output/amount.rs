@@ -54,6 +54,14 @@ impl Source {
         }
     }
 
+    /// What a stack counts for in the table of sites.
+    pub fn nearest(self) -> &'static str {
+        match self {
+            Self::Allocations => "nearest caller outside allocator and standard library",
+            _ => "nearest function outside kernel, allocator and standard libraries",
+        }
+    }
+
     /// What happened where nothing was recorded.
     pub fn nothing(self) -> &'static str {
         match self {
@@ -73,6 +81,11 @@ impl Source {
     /// An amount: `12.3 MiB`, `1.23 s`.
     pub fn amount(self, value: f64) -> String {
         if self == Self::Cpu { quantity::time(value.round() as u64) } else { quantity::bytes(value) }
+    }
+
+    /// A difference of amounts with half the width of its 95 % interval: `-1.12 ± 0.28 MiB`.
+    pub fn change(self, value: f64, margin: f64) -> String {
+        if self == Self::Cpu { quantity::time_change(value, margin) } else { quantity::bytes_change(value, margin) }
     }
 
     /// An amount with its 95 % interval.

@@ -36,7 +36,16 @@ pub fn bytes_within(value: f64, interval: Interval) -> String {
 
 /// A difference of bytes with half the width of its 95 % interval: `-1.12 ± 0.28 MiB`.
 pub fn bytes_change(value: f64, margin: f64) -> String {
-    let (unit, scale) = unit(BYTES, value.abs().max(margin));
+    changed(BYTES, value, margin)
+}
+
+/// A difference of nanoseconds with half the width of its 95 % interval: `-11.2 ± 2.8 ms`.
+pub fn time_change(value: f64, margin: f64) -> String {
+    changed(TIME, value, margin)
+}
+
+fn changed(units: &[Unit], value: f64, margin: f64) -> String {
+    let (unit, scale) = unit(units, value.abs().max(margin));
     let decimals = decimals(value.abs().max(margin) / scale, scale);
     let number = |x: f64| grouped(x / scale, decimals);
     let step = scale / 10f64.powi(decimals as i32);
@@ -148,7 +157,8 @@ pub fn duration(nanoseconds: u64) -> String {
 }
 
 fn within(units: &[Unit], value: f64, interval: Interval) -> String {
-    let (unit, scale) = unit(units, value);
+    // Nothing has the unit of what it may be.
+    let (unit, scale) = unit(units, if value == 0.0 { interval.high } else { value });
     let decimals = decimals(value / scale, scale);
     let number = |x: f64| grouped(x / scale, decimals);
     // Ends are rounded outwards: a rounded interval must not promise more than the interval does.
@@ -237,6 +247,7 @@ mod tests {
         assert_eq!(bytes_change(-1.12 * mib, 0.275 * mib), "-1.12 ± 0.28 MiB");
         assert_eq!(bytes_change(3.0, 12.3 * mib), "0.0 ± 12.3 MiB");
         assert_eq!(bytes_change(700.0, 0.0), "+700 B");
+        assert_eq!([time_change(-11.2e6, 2.75e6), time_change(400.0, 0.0)], ["-11.2 ± 2.8 ms", "+400 ns"]);
         assert_eq!([-0.123, 0.05, 0.0, 41.0].map(relative_change), ["-12.3 %", "+5.0 %", "+0.0 %", "+4100 %"]);
         assert_eq!([f64::INFINITY, -1.0].map(relative_change), ["new", "gone"]);
     }
@@ -264,9 +275,10 @@ mod tests {
         assert_eq!(objects_within(12.3e6, interval(11.1e6, 13.5e6)), "12.3 ± 1.2 M");
         assert_eq!(percent_within(0.123_4, interval(0.115, 0.132)), "12.3 ± 0.9 %");
         assert_eq!(percent_within(0.005, interval(0.001, 0.02)), "0.50 [0.10 to 2.00] %");
-        assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0 [0 to 3,000] B");
-        assert_eq!(bytes_within(0.0, interval(0.0, 60_439.0)), "0 B [0 B to 59.1 KiB]");
         assert_eq!(time_within(5_810, 0, 17_253_877_620), "5.81 µs [0 ns to 17.3 s]");
         assert_eq!(objects_within(12.0, interval(1.0, 23_456.0)), "12 [1 to 23,456]");
+        assert_eq!(bytes_within(0.0, interval(0.0, 472.0)), "0 [0 to 472] B");
+        assert_eq!(bytes_within(0.0, interval(0.0, 3000.0)), "0.00 [0.00 to 2.93] KiB");
+        assert_eq!(time_within(0, 0, 37_261_409), "0.00 [0.00 to 37.27] ms");
     }
 }

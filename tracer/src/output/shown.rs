@@ -66,7 +66,7 @@ pub fn reason(because: Unbounded) -> String {
             "probes made the program {times:.1} times slower while they were in: shares hold, totals are lower bounds"
         ),
         Unbounded::CostUnknown => "what a trap costs is not known: shares hold, totals are lower bounds".into(),
-        Unbounded::Unseen => "the program ran, but never while probes were in: nothing is known of it".into(),
+        Unbounded::Unseen => "the program ran on while probes were out, and nothing is known of that time".into(),
     }
 }
 

@@ -41,11 +41,7 @@ pub fn write(recording: &Recording, profile: &Profile, files: &[Destination], ou
             View::Peak => "Sites of blocks in use at the peak",
             View::Temporary => "Sites of temporary blocks",
         };
-        let where_to = match profile.source {
-            Source::Allocations => "caller outside allocator and standard library",
-            _ => "function outside kernel, allocator and standard libraries",
-        };
-        table(&format!("{of}: nearest {where_to}"), "site", profile, &profile.sites, out)?;
+        table(&format!("{of}: {}", profile.source.nearest()), "site", profile, &profile.sites, out)?;
     }
     if profile.source == Source::Cpu && !profile.functions.is_empty() {
         // Those that are in nearly every stack say nothing.

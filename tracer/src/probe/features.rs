@@ -18,7 +18,7 @@ use super::{
     OBJECT,
     kernel_event::KernelEvent,
     kernel_types::KernelTypes,
-    multi::{LinkKind, MultiProgram, Point, bpf, zeroed_attribute},
+    multi::{LinkKind, MultiProgram, Point, bpf, release, zeroed_attribute},
     own::{EXECUTABLE, file_offset, never_called},
     programs::{Options, Programs, TRACEPOINTS, map_fd},
     tracepoint::Tracefs,
@@ -53,7 +53,11 @@ pub fn bpf_loop() -> Tried {
     let log = String::from_utf8_lossy(&log);
     let unknown = ["invalid func ", "unknown func ", "cannot use helper"].iter().any(|words| log.contains(words));
     let refused = error.raw_os_error() == Some(libc::EPERM);
-    if unknown || refused { Err(error.into()) } else { Ok(()) }
+    match (refused, unknown) {
+        (true, _) => Err(error.into()),
+        (_, true) => Err(anyhow::anyhow!("tracer needs Linux 5.17 or later; this is Linux {}", release())),
+        _ => Ok(()),
+    }
 }
 
 /// The kernel's type information, and in it what the walk needs to see through return probes.

@@ -75,6 +75,8 @@ impl LivePrograms {
             let program = MultiProgram::load(OBJECT, name, kind, |name| ebpf.map(name).and_then(map_fd))?;
             Ok(program.through(attacher))
         };
+        // First: it takes the verifier no time, and shows whether there are multi links.
+        let release = load("release", LinkKind::Entry).map_err(LoadError::Live)?;
         let entry = load("allocation_entry", LinkKind::Entry).map_err(LoadError::Live)?;
         let is_safe = pass_filters().map_err(|error| LoadError::Untried(error.into()))?;
         if !is_safe {
@@ -86,7 +88,6 @@ impl LivePrograms {
             None => Returns::Always(load("allocation_return", LinkKind::Return).map_err(LoadError::Live)?),
         };
         let exit = load("allocation_exit", LinkKind::Entry).map_err(LoadError::Live)?;
-        let release = load("release", LinkKind::Entry).map_err(LoadError::Live)?;
         let map = ebpf.take_map("LIVE").ok_or_else(|| MapError::InvalidName { name: "LIVE".to_owned() })?;
         Ok(Self { map: LiveMap::new(map)?, returns, entry, exit, release })
     }

@@ -4,8 +4,8 @@
 //! perf-event uprobe stops a thread of the target for milliseconds, see ARCHITECTURE.md, "Cost".
 
 use std::{
-    ffi::CString,
-    io,
+    ffi::{CStr, CString},
+    fs, io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     path::Path,
     sync::Arc,
@@ -26,15 +26,29 @@ pub enum MultiError {
     #[error("the BPF object is unusable: {0}")]
     Object(String),
     /// The kernel refuses it.
-    #[error("{call} failed: {source}{}", if log.is_empty() { String::new() } else { format!("\nverifier log:\n{log}") })]
+    #[error("{call} failed: {source}{}", if log.is_empty() { String::new() } else { format!(" ({log})") })]
     Kernel {
         /// The `bpf(2)` command.
         call: &'static str,
         /// Its error.
         source: io::Error,
-        /// What the verifier said.
+        /// The verifier's last lines: what it stumbled over.
         log: String,
     },
+    /// The kernel has no such links.
+    #[error("{} need Linux {} or later; this is Linux {release}", kind.name(), kind.since())]
+    Missing {
+        /// Which.
+        kind: LinkKind,
+        /// The kernel's release.
+        release: String,
+    },
+    /// It has, but they take the process for one of its threads.
+    #[error(
+        "uprobe multi links of this kernel see one thread of a process only (Linux 6.6 to 6.9, but for their late releases); \
+         this is Linux {0}"
+    )]
+    OneThread(String),
 }
 
 /// A loaded uprobe program that attaches by multi links.
@@ -73,6 +87,20 @@ impl LinkKind {
     /// `BPF_F_UPROBE_MULTI_RETURN`, likewise.
     const RETURN_FLAG: u32 = 1;
 
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Entry | Self::Return => "uprobe multi links",
+            Self::Session => "uprobe session links",
+        }
+    }
+
+    const fn since(self) -> &'static str {
+        match self {
+            Self::Entry | Self::Return => "6.6",
+            Self::Session => "6.13",
+        }
+    }
+
     const fn attach_type(self) -> u32 {
         match self {
             Self::Entry | Self::Return => BPF_TRACE_UPROBE_MULTI as u32,
@@ -101,7 +129,7 @@ impl MultiProgram {
     /// Loads the program `name` of `object` over existing maps.
     ///
     /// # Errors
-    /// [`MultiError::Kernel`] with EINVAL where the kernel has no multi links.
+    /// [`MultiError::Missing`] and [`MultiError::OneThread`] where the kernel has no links of this kind that can be used.
     pub fn load<'a>(
         object: &[u8],
         name: &str,
@@ -130,7 +158,38 @@ impl MultiProgram {
         let function =
             object.functions.get(&program.function_key()).ok_or_else(|| broken(&format!("no function {name}")))?;
         let fd = load_program(name, kind, function, &program.license, &btf)?;
-        Ok(Self { fd, kind, attacher: None })
+        let program = Self { fd, kind, attacher: None };
+        program.try_link()?;
+        Ok(program)
+    }
+
+    /// Whether the kernel makes such links. That a program loads says nothing: kernels without them do not look at what it is
+    /// to be attached as.
+    ///
+    /// As libbpf does (`probe_uprobe_multi_link` in tools/lib/bpf/features.c): a directory cannot be probed, and only a kernel
+    /// that knows the kind gets as far as to say so (EBADF). Where a process is taken for a thread, a process number
+    /// below zero is not refused before that (EINVAL).
+    fn try_link(&self) -> Result<(), MultiError> {
+        let refused =
+            |pid| match create_link(self.fd(), Path::new("/"), self.how(), pid, &[Point { file_offset: 0, cookie: 0 }])
+            {
+                Ok(_) => None,
+                Err(error) => error.raw_os_error(),
+            };
+        match refused(0) {
+            Some(libc::EBADF) => {}
+            Some(libc::EINVAL) => return Err(MultiError::Missing { kind: self.kind, release: release() }),
+            other => return Err(refusal(io::Error::from_raw_os_error(other.unwrap_or(libc::ENOTSUP)))),
+        }
+        match refused(u32::MAX) {
+            Some(libc::EINVAL) => Ok(()),
+            _ => Err(MultiError::OneThread(release())),
+        }
+    }
+
+    /// Type and flags of its links.
+    fn how(&self) -> (u32, u32) {
+        (self.kind.attach_type(), self.kind.flags())
     }
 
     /// Attaches through another process, which detaches even if this one is killed; itself without one.
@@ -151,14 +210,23 @@ impl MultiProgram {
     /// What the kernel says: ENOENT for a missing file, ESRCH for a missing process, EINVAL without multi links. EPIPE or
     /// ECONNRESET when the process that it attaches through is gone.
     pub fn attach(&self, path: &Path, points: &[Point], pid: Option<u32>) -> Result<MultiLink, MultiError> {
-        let (attach_type, flags, pid) = (self.kind.attach_type(), self.kind.flags(), pid.unwrap_or(0));
+        let ((attach_type, flags), pid) = (self.how(), pid.unwrap_or(0));
         let link = match &self.attacher {
             Some(attacher) => attacher
                 .attach(Wanted { program: self.fd(), path, attach_type, flags, pid, points })
                 .map(MultiLink::Held),
-            None => create_link(self.fd(), path, (attach_type, flags), pid, points).map(MultiLink::Own),
+            None => create_link(self.fd(), path, self.how(), pid, points).map(MultiLink::Own),
         };
-        link.map_err(|source| MultiError::Kernel { call: "BPF_LINK_CREATE", source, log: String::new() })
+        link.map_err(refusal)
+    }
+
+    /// Attaches without another process: where no breakpoint can be left behind, as nobody maps the file. Closing the
+    /// descriptor detaches.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_here(&self, path: &Path, points: &[Point]) -> Result<OwnedFd, MultiError> {
+        create_link(self.fd(), path, self.how(), 0, points).map_err(refusal)
     }
 }
 
@@ -191,6 +259,15 @@ pub(super) fn create_link(
     bpf(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
 }
 
+/// The kernel's, as `uname -r` prints it: for people.
+pub(super) fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+fn refusal(source: io::Error) -> MultiError {
+    MultiError::Kernel { call: "BPF_LINK_CREATE", source, log: String::new() }
+}
+
 /// Bytes that the verifier may say.
 const LOG_BYTES: usize = 1 << 20;
 
@@ -198,7 +275,7 @@ fn load_program(
     name: &str,
     kind: LinkKind,
     function: &aya_obj::Function,
-    license: &std::ffi::CStr,
+    license: &CStr,
     btf: &OwnedFd,
 ) -> Result<OwnedFd, MultiError> {
     let functions = function.func_info.func_info_bytes();
@@ -234,11 +311,19 @@ fn load_program(
             Err(_) if log.is_empty() => log = vec![0u8; LOG_BYTES],
             Err(source) => {
                 let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
-                let log = String::from_utf8_lossy(&log[..end]).into_owned();
+                let log = last_lines(&String::from_utf8_lossy(&log[..end]));
                 return Err(MultiError::Kernel { call: "BPF_PROG_LOAD", source, log });
             }
         }
     }
+}
+
+/// The end of a log, where the reason stands, on one line.
+fn last_lines(log: &str) -> String {
+    const LINES: usize = 4;
+    let mut lines: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
+    lines.reverse();
+    lines.join("; ")
 }
 
 fn load_btf(bytes: &[u8]) -> Result<OwnedFd, MultiError> {
@@ -273,4 +358,16 @@ pub(super) fn bpf_command(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Res
         libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_mut(attribute), size_of::<bpf_attr>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_log_the_end_is_kept() {
+        assert_eq!(last_lines(""), "");
+        assert_eq!(last_lines("only\n"), "only");
+        assert_eq!(last_lines("1\n2\n3\n\n4\n5\n"), "2; 3; 4; 5");
+    }
 }

@@ -61,9 +61,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The programs that follow blocks.
-    #[error(
-        "following blocks needs uprobe multi links (Linux 6.6), which the kernel refuses: {0}; record without --live"
-    )]
+    #[error("blocks cannot be followed: {0}; record without --live")]
     Live(#[source] MultiError),
     /// This kernel's return probes.
     #[error(

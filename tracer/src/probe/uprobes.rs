@@ -62,14 +62,22 @@ impl Programs {
             },
             Err(error) => MultiError::Object(error.to_string()),
         };
-        let program: &mut UProbe = self
-            .ebpf
-            .program_mut("allocation")
-            .and_then(|program| program.try_into().ok())
-            .ok_or(AttachError::NoProgram)?;
-        attach_one_by_one(program, path, points, pid)
-            .map(Probes::PerfEvents)
+        self.attach_perf_events(path, points, pid)?
             .map_err(|perf_event| AttachError::Refused { multi: refused, perf_event: Box::new(perf_event) })
+    }
+
+    /// The same by perf events, whatever the kernel has.
+    ///
+    /// # Errors
+    /// [`AttachError::NoProgram`]; inside, what the kernel says. Nothing stays attached then.
+    pub fn attach_perf_events(
+        &mut self,
+        path: &Path,
+        points: &[Point],
+        pid: Option<NonZeroU32>,
+    ) -> Result<Result<Probes, ProgramError>, AttachError> {
+        let program = self.ebpf.program_mut("allocation").and_then(|program| program.try_into().ok());
+        Ok(attach_one_by_one(program.ok_or(AttachError::NoProgram)?, path, points, pid).map(Probes::PerfEvents))
     }
 
     /// Attaches what follows blocks, as [`Self::attach`] does. Nothing happens where that was not asked for.

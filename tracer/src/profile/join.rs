@@ -58,6 +58,12 @@ pub struct Part {
 }
 
 impl Part {
+    /// Everything: a share that is not estimated.
+    fn everything(profile: &Profile, amount: Measure) -> Self {
+        let share = profile.share(&amount);
+        Self { amount, share, interval: Interval { low: share, high: share } }
+    }
+
     fn of(profile: &Profile, amount: Measure) -> Self {
         Self { amount, share: profile.share(&amount), interval: profile.share_interval(&amount) }
     }
@@ -133,9 +139,9 @@ impl Join {
         });
         let total = JoinRow {
             name: "all".to_owned(),
-            cpu: Part::of(profile, profile.calibration.attributed()),
+            cpu: Part::everything(profile, profile.calibration.attributed()),
             allocator: Part::of(profile, inside.first().copied().unwrap_or_default()),
-            allocated: Part::of(allocations.profile, allocations.profile.calibration.attributed()),
+            allocated: Part::everything(allocations.profile, allocations.profile.calibration.attributed()),
         };
         Ok(Self { functions, regions, total })
     }
@@ -250,6 +256,10 @@ mod tests {
             ("net::read", [0, 0, 25]),
         ];
         assert_eq!(shares(&join.functions), expected);
+        assert_eq!(
+            (join.total.cpu.interval, join.total.allocated.interval),
+            (Interval { low: 1.0, high: 1.0 }, Interval { low: 1.0, high: 1.0 })
+        );
         assert_eq!(shares(&[join.total]), [("all", [100, 50, 100])]);
         // Binomial: 70 ± 1.96 √(100 · 0.7 · 0.3).
         let Interval { low, high } = join.functions[0].cpu.interval;

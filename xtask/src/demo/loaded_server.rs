@@ -44,6 +44,7 @@ pub struct LoadedServer {
     // Dropped in this order: the load first.
     load: Background,
     server: Background,
+    server_log: PathBuf,
     port: u16,
 }
 
@@ -54,6 +55,14 @@ impl LoadedServer {
     /// # Errors
     /// When they do not build, do not start, or do not connect in time; the error carries what they wrote.
     pub fn start(load: Load, directory: &Path) -> anyhow::Result<Self> {
+        Self::start_with(load, &[], directory)
+    }
+
+    /// The same, with more options for the server.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(load: Load, options: &[&str], directory: &Path) -> anyhow::Result<Self> {
         let programs = build()?;
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         raise_open_files(load.connections() as u64 + OTHER_FILES)?;
@@ -62,7 +71,10 @@ impl LoadedServer {
         // The server appends: what an earlier run logged is not this run's.
         remove(&server_log)?;
         let mut server = Background::start(
-            Command::new(programs.join("target-server")).args(["--port", "0", "--logPath"]).arg(&server_log),
+            Command::new(programs.join("target-server"))
+                .args(options)
+                .args(["--port", "0", "--logPath"])
+                .arg(&server_log),
             &directory.join("server.out"),
         )?;
         let mut port = None;
@@ -80,7 +92,7 @@ impl LoadedServer {
                 .arg(&server_log),
             &directory.join("load.out"),
         )?;
-        let mut loaded = Self { load: client, server, port };
+        let mut loaded = Self { load: client, server, server_log, port };
         loaded.wait_for_connections(load)?;
         Ok(loaded)
     }
@@ -88,6 +100,11 @@ impl LoadedServer {
     /// Process id of the server.
     pub fn pid(&self) -> u32 {
         self.server.pid()
+    }
+
+    /// The file that the server logs to: a JSON object a line, in these its statistics.
+    pub fn log(&self) -> &Path {
+        &self.server_log
     }
 
     /// Stops the load, then the server; returns the totals that the load client prints at its end.

@@ -68,7 +68,7 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
 }
 
 /// What a game lasts: the fast player has won by then.
-const GAME: Duration = Duration::from_millis(27_400);
+pub const GAME: Duration = Duration::from_millis(27_400);
 
 /// Waits until the games that were started at `begun` will end in the middle of the recording: their players leave and
 /// others come, so that the set-up of connections is in the picture too.

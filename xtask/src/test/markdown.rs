@@ -19,7 +19,7 @@ use crate::{exec, workspace};
 /// Programs of this repository that documents may call by name.
 const PROGRAMS: [&str; 3] = ["tracer", "target-server", "target-server-load"];
 
-/// Checks each document in the root of the checkout.
+/// Checks each document in the root of the checkout and in its folder `docs`.
 ///
 /// # Errors
 /// Names every command and link that is wrong, with its file and line.
@@ -29,14 +29,15 @@ pub fn check() -> anyhow::Result<Outcome> {
     let mut problems = Vec::new();
     for document in documents(&root)? {
         let text = fs::read_to_string(&document).with_context(|| format!("cannot read {}", document.display()))?;
-        let name = document.file_name().unwrap_or_default().display();
+        let name = document.strip_prefix(&root).unwrap_or(&document).display();
+        let folder = document.parent().unwrap_or(&root);
         for (line, command) in commands(&text) {
             if let Err(error) = check_command(&root, &command) {
                 problems.push(format!("{name}:{line}: `{command}`: {error:#}"));
             }
         }
         for (line, target) in links(&text) {
-            if !root.join(&target).exists() {
+            if !folder.join(&target).exists() {
                 problems.push(format!("{name}:{line}: there is no {target}"));
             }
         }
@@ -49,9 +50,11 @@ pub fn check() -> anyhow::Result<Outcome> {
 
 fn documents(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut documents = Vec::new();
-    for entry in fs::read_dir(root).with_context(|| format!("cannot list {}", root.display()))? {
-        let path = entry.with_context(|| format!("cannot list {}", root.display()))?.path();
-        documents.extend(path.extension().is_some_and(|ending| ending == "md").then_some(path));
+    for folder in [root.to_owned(), root.join("docs")] {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
+            documents.extend(path.extension().is_some_and(|ending| ending == "md").then_some(path));
+        }
     }
     documents.sort_unstable();
     Ok(documents)

@@ -9,6 +9,7 @@ use crate::estimate::compare::Rate;
 use crate::output::quantity::significant;
 use crate::profile::difference::{Chance, Change, Row, Verdict};
 use crate::recording::About;
+use crate::recording::about::Source;
 
 /// Writes the document, ending in a line feed.
 pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -26,6 +27,7 @@ pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     let document = Document {
         format: "tracer-difference",
         version: 1,
+        source: compared.source(),
         before: recording(0),
         after: recording(1),
         per: match compared.per {
@@ -50,6 +52,7 @@ pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
 struct Document<'a> {
     format: &'static str,
     version: u32,
+    source: Source,
     before: Half<'a>,
     after: Half<'a>,
     per: &'static str,

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use super::{Format, svg};
 use crate::profile::difference::{Chance, Difference};
-use crate::recording::Recording;
+use crate::recording::{Recording, about::Source};
 pub use text::rate;
 
 /// What amounts are divided by.
@@ -46,6 +46,11 @@ pub struct Compared<'a> {
 }
 
 impl Compared<'_> {
+    /// What was sampled; the same in both.
+    pub fn source(&self) -> Source {
+        self.recordings[0].about.source
+    }
+
     /// Writes the summary.
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         text::write(self, out)

@@ -6,10 +6,11 @@ use super::{Compared, Per};
 use crate::estimate::Interval;
 use crate::estimate::compare::Rate;
 use crate::estimate::slices::SLICES;
-use crate::output::quantity::{bytes_change, bytes_within, count, duration, relative_change};
+use crate::output::quantity::{count, duration, relative_change};
 use crate::output::svg::heading::interval;
 use crate::profile::difference::{Chance, Change, MIN_SAMPLES, Row, Verdict};
 use crate::profile::name::printable;
+use crate::recording::about::Source;
 
 /// Lines of a table.
 const ROWS: usize = 15;
@@ -18,16 +19,16 @@ const NAME: usize = 90;
 
 /// Writes the summary.
 pub fn write(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let difference = compared.difference;
+    let (difference, source) = (compared.difference, compared.source());
     heading(compared, out)?;
     writeln!(out, "\nTotal{}", if difference.regions.is_empty() { "" } else { " and regions" })?;
     title(out)?;
-    line("all", &difference.total, out)?;
+    line("all", &difference.total, source, out)?;
     for row in &difference.regions {
-        line(&row.name, &row.change, out)?;
+        line(&row.name, &row.change, source, out)?;
     }
-    table("Allocation sites: nearest caller outside allocator and standard library", &difference.sites, out)?;
-    table("Functions with all that is below them", &difference.functions, out)
+    table(&format!("{}: {}", source.sites(), source.nearest()), &difference.sites, source, out)?;
+    table("Functions with all that is below them", &difference.functions, source, out)
 }
 
 fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -45,12 +46,13 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
             interval(recording)
         )?;
     }
+    let amounts = if compared.source() == Source::Cpu { "CPU time" } else { "bytes" };
     match compared.per {
-        Per::Second => writeln!(out, "bytes     per second; 95 % intervals for all that is chance")?,
+        Per::Second => writeln!(out, "{amounts:<9} per second; 95 % intervals for all that is chance")?,
         Per::Unit([before, after]) => {
             writeln!(
                 out,
-                "bytes     per unit of work ({before} before, {after} after); 95 % intervals for all that is chance"
+                "{amounts:<9} per unit of work ({before} before, {after} after); 95 % intervals for all that is chance"
             )?;
         }
     }
@@ -71,7 +73,7 @@ fn heading(compared: &Compared<'_>, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(name: &str, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+fn table(name: &str, rows: &[Row], source: Source, out: &mut dyn Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -80,7 +82,7 @@ fn table(name: &str, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     let told = |row: &&Row| matches!(row.change.verdict(), Verdict::Increase | Verdict::Decrease);
     let first = rows.iter().filter(told).chain(rows.iter().filter(|row| !told(row)));
     for row in first.take(ROWS) {
-        line(&row.name, &row.change, out)?;
+        line(&row.name, &row.change, source, out)?;
     }
     if rows.len() > ROWS {
         let left = rows.iter().filter(told).count().saturating_sub(ROWS);
@@ -93,12 +95,12 @@ fn title(out: &mut dyn Write) -> io::Result<()> {
     columns(["before", "after", "difference", "change", "", "of"], out)
 }
 
-fn line(name: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
+fn line(name: &str, change: &Change, source: Source, out: &mut dyn Write) -> io::Result<()> {
     let mut shown: String = name.chars().take(NAME).collect();
     if name.chars().nth(NAME).is_some() {
         shown.push('…');
     }
-    let difference = bytes_change(change.difference.value, change.difference.margin);
+    let difference = source.change(change.difference.value, change.difference.margin);
     let verdict = match change.verdict() {
         Verdict::Increase => "more",
         Verdict::Decrease => "less",
@@ -106,7 +108,8 @@ fn line(name: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
         Verdict::FewSamples => "?",
     };
     let relative = relative_change(change.relative());
-    columns([&rate(change.before), &rate(change.after), &difference, &relative, verdict, &shown], out)
+    let [before, after] = [change.before, change.after].map(|of| rate(of, source));
+    columns([&before, &after, &difference, &relative, verdict, &shown], out)
 }
 
 fn columns([before, after, difference, change, verdict, name]: [&str; 6], out: &mut dyn Write) -> io::Result<()> {
@@ -114,7 +117,7 @@ fn columns([before, after, difference, change, verdict, name]: [&str; 6], out: &
 }
 
 /// A rate with its interval.
-pub fn rate(rate: Rate) -> String {
+pub fn rate(rate: Rate, source: Source) -> String {
     let margin = rate.margin();
-    bytes_within(rate.value, Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin })
+    source.amount_within(rate.value, Interval { low: (rate.value - margin).max(0.0), high: rate.value + margin })
 }

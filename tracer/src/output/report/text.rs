@@ -25,10 +25,7 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     sizes(report, out)?;
     regions::write(recording, profile, out)?;
     if !profile.sites.is_empty() {
-        let title = match profile.source {
-            Source::Allocations => "Allocation sites: nearest caller outside allocator and standard library".to_owned(),
-            other => format!("{}: nearest function outside kernel, allocator and standard libraries", other.sites()),
-        };
+        let title = format!("{}: {}", profile.source.sites(), profile.source.nearest());
         text::table(&title, "site", profile, &profile.sites, out)?;
     }
     Ok(())

@@ -9,10 +9,11 @@ use super::foot::{Entry, Legend};
 use super::layout::{Drawn, Layout};
 use super::tooltips::Look;
 use super::{Options, Picture, write_text};
-use crate::output::difference::{Compared, Per};
-use crate::output::quantity::{bytes_change, relative_change};
+use crate::output::difference::{Compared, Per, rate};
+use crate::output::quantity::relative_change;
 use crate::profile::difference::{Change, Verdict};
 use crate::profile::name::{NameKind, printable};
+use crate::recording::about::Source;
 
 /// Frames whose change chance would do as well.
 const CHANCE: Color = Color { r: 240, g: 240, b: 236 };
@@ -38,7 +39,7 @@ pub fn write_difference(compared: &Compared<'_>, options: Options, out: &mut dyn
     let picture = Picture {
         title,
         facts,
-        source: compared.recordings[0].about.source,
+        source: compared.source(),
         tree: &difference.tree,
         names: &difference.names,
         layout: &layout,
@@ -56,12 +57,19 @@ fn title(compared: &Compared<'_>) -> String {
         Per::Second => "per second",
         Per::Unit(_) => "per unit of work",
     };
-    format!("Change of allocated bytes {per}: {} to {}", named(before), named(after))
+    let what = match compared.source() {
+        Source::Allocations => "allocated bytes",
+        Source::Cpu => "CPU time",
+        Source::PageFaults => "faulted bytes",
+        Source::Mmap => "mapped bytes",
+        Source::Brk => "growth of the program break",
+    };
+    format!("Change of {what} {per}: {} to {}", named(before), named(after))
 }
 
 /// `before 9.10 ± 0.20 MiB/s, after …, difference -1.12 ± 0.28 MiB/s, -12.3 %, less`.
 fn described(compared: &Compared<'_>, change: &Change) -> String {
-    let per = compared.per.suffix();
+    let (per, source) = (compared.per.suffix(), compared.source());
     let verdict = match change.verdict() {
         Verdict::Increase => "more",
         Verdict::Decrease => "less",
@@ -70,9 +78,9 @@ fn described(compared: &Compared<'_>, change: &Change) -> String {
     };
     format!(
         "before {}{per}, after {}{per}, difference {}{per}, {}, {verdict}",
-        crate::output::difference::rate(change.before),
-        crate::output::difference::rate(change.after),
-        bytes_change(change.difference.value, change.difference.margin),
+        rate(change.before, source),
+        rate(change.after, source),
+        source.change(change.difference.value, change.difference.margin),
         relative_change(change.relative())
     )
 }

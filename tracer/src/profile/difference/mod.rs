@@ -74,7 +74,7 @@ pub enum Verdict {
     FewSamples,
 }
 
-/// Bytes of a group before and after, per second or per unit of work.
+/// Bytes of a group before and after, or nanoseconds of CPU time, per second or per unit of work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// Before.
@@ -118,7 +118,7 @@ pub struct Row {
 /// Everything that outputs show. Tables have the largest difference first.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Everything allocated.
+    /// Everything.
     pub total: Change,
     /// Regions, where there are rules; the region of no rule last.
     pub regions: Vec<Row>,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::profile::Profile;
 use crate::recording::Sample;
+use crate::recording::about::{CpuTime, Source};
 use crate::synthetic::simulation::{self, Site, normal};
 use crate::synthetic::{Builder, Random, program, random};
 
@@ -167,6 +168,71 @@ fn intervals_of_differences_hold_the_truth() {
     }
     println!("coverage {covered} of {RUNS}");
     assert!((0.92..=1.0).contains(&(covered as f64 / RUNS as f64)), "{covered} of {RUNS}");
+}
+
+/// Ticks a second of CPU time, of a program that is busy for a third of it.
+fn cpu_sites(scale: f64) -> [Site; 6] {
+    let site = |stack, rate| Site { stack, size: 10_000_000, rate };
+    [
+        site("main > game::tick > game::spawn", 9.0 * scale),
+        site("main > game::tick > malloc", 4.0),
+        site("main > net::read > read@plt > entry_[k]", 10.0),
+        site("main > net::read > net::frame > json::parse", 6.0),
+        site("main > log::write", 3.0),
+        site("main > rare", 0.2),
+    ]
+}
+
+/// A recording of CPU time: each block of the simulation is a tick, and the kernel's account says as much as they do.
+fn cpu_recording(sites: &[Site], random: &mut Random, activity: impl FnMut(&mut Random) -> f64) -> Recording {
+    // An interval of 1 byte: every tick is in.
+    let mut recording = simulation::record(sites, 10, 1, random, activity).recording;
+    let accounted = recording.samples.iter().map(|tick| tick.size).sum();
+    for tick in &mut recording.samples {
+        tick.interval = tick.size;
+    }
+    recording.about.source = Source::Cpu;
+    recording.about.counters.clear();
+    recording.about.cpu = Some(CpuTime { period_ns: 10_000_000, accounted_ns: Some(accounted) });
+    recording
+}
+
+/// As for bytes: the same program twice has not changed, in 95 % of the pairs, and what has is found where it is.
+#[test]
+fn cpu_time_is_compared_like_bytes() {
+    const PAIRS: usize = 60;
+    let rules = ["net=^net::", "game=^game::"];
+    let mut random = Random::new(7);
+    for kind in 0..3 {
+        let (mut wrong, mut found) = (0, 0);
+        for _ in 0..PAIRS {
+            let [a, b] = [(), ()].map(|()| cpu_recording(&cpu_sites(1.0), &mut random, wandering(kind)));
+            let difference = compared(&a, &b, &rules, Chance::Time);
+            assert!(difference.questions[0] == 4 && difference.questions[1] > 5, "{:?}", difference.questions);
+            wrong += usize::from(!reported(&difference).is_empty());
+
+            let changed = cpu_recording(&cpu_sites(0.1), &mut random, wandering(kind));
+            let difference = compared(&a, &changed, &rules, Chance::Time);
+            found += usize::from(row(&difference.sites, "game::spawn").verdict() == Verdict::Decrease);
+        }
+        println!("activity {kind}: {wrong} of {PAIRS} pairs wrong, {found} changes found");
+        assert!(wrong * 20 <= PAIRS, "activity {kind}: {wrong} of {PAIRS} pairs");
+        assert!(found * 2 > PAIRS, "activity {kind}: found {found} of {PAIRS} times");
+    }
+}
+
+#[test]
+fn cpu_time_is_what_the_kernel_accounted_for() {
+    let mut random = Random::new(3);
+    let mut recording = cpu_recording(&cpu_sites(1.0), &mut random, |_| 1.0);
+    let ticks = recording.samples.len() as f64;
+    recording.about.cpu = Some(CpuTime { period_ns: 10_000_000, accounted_ns: Some(4_000_000_000) });
+    let difference = compared(&recording, &recording, &[], Chance::Sampling);
+    // Nanoseconds a second, of ten seconds.
+    assert!((difference.total.before.value / 4e8 - 1.0).abs() < 1e-12);
+    assert_eq!(difference.total.before.variance, 0.0);
+    let rare = row(&difference.functions, "net::read");
+    assert!((rare.before.value / (4e8 * rare.samples[0] as f64 / ticks) - 1.0).abs() < 1e-9);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How long probes may be in: keeps `--max-overhead` whatever the target does.
 //!
-//! Time is cut into epochs of a quarter of a second to a second. In each, probes are in for one window whose length is fixed by what happened
+//! Time is cut into epochs of a tenth of a second to a second. In each, probes are in for one window whose length is fixed by what happened
 //! before the epoch, and which lies anywhere in it with equal probability; or all the time, where that costs no more than
 //! the budget. A pure state machine: it is told what passed ([`Budget::pass`], [`Budget::seen`]) and asked what to do next
 //! ([`Budget::plan`], [`Budget::must_stop`]). All times are in seconds.
@@ -19,7 +19,7 @@ use self::ledger::Ledger;
 pub use self::ledger::{Flow, SPAN};
 
 /// Part of the budget that is planned with: more windows may fall into five seconds than into the mean ones, and load may grow.
-const PLANNED: f64 = 0.5;
+const PLANNED: f64 = 0.6;
 /// Part of the budget with which probes that are in all the time may stay.
 const THROUGHOUT: f64 = 0.85;
 /// Part of the budget that may be used up: when load grows, it takes a moment to notice and another one to go.
@@ -28,22 +28,26 @@ const KEPT: f64 = 0.9;
 pub const FREE: f64 = 0.0005;
 /// Longest epoch, as long as its window is not too short.
 const EPOCH: f64 = 1.0;
-/// Shortest epoch, and the first one.
-const SHORT_EPOCH: f64 = 0.25;
+/// Shortest epoch, and the first one: more windows would cost tracer more than they say.
+const SHORT_EPOCH: f64 = 0.1;
+/// The same in a long recording, which has windows enough.
+const SHORT_EPOCH_LATER: f64 = 0.25;
+/// A part of the recording so far that an epoch is no shorter than, up to [`SHORT_EPOCH_LATER`].
+const PART: f64 = 0.001;
 /// A window's length, where there is a choice: many short windows say more than few long ones.
-const WINDOW: f64 = 0.01;
+const WINDOW: f64 = 0.003;
 /// Epochs are longer where switching costs so much, or the budget is so small, that a window a second is too much.
 const LONGEST_EPOCH: f64 = 60.0;
-/// Shortest window: of shorter ones most would be switching.
-const SHORTEST: f64 = 0.004;
+/// Shortest window: of shorter ones too much would be switching.
+const SHORTEST: f64 = 0.002;
 /// A window is at most this part of an epoch, unless it is all of it.
 const LARGEST: f64 = 0.5;
 /// A window is at most so many times as large a part of its epoch as the last one.
 const GROWTH: f64 = 3.0;
 /// Weight of an epoch when the next one is over: long, for windows see little of a target that works in bursts.
-const MEMORY: f64 = 0.93;
+const MEMORY: f64 = 0.96;
 /// The same of the highest rate that was seen.
-const PEAK_MEMORY: f64 = 0.98;
+const PEAK_MEMORY: f64 = 0.99;
 /// Seconds over which the present rate of spending is smoothed.
 const PRESENT: f64 = 0.02;
 /// Hits are counted, and few of them say little: so many more are assumed.
@@ -85,6 +89,8 @@ pub struct Seen {
     pub lag: f64,
     /// It had to end before its time.
     pub stopped: bool,
+    /// Probes could be taken out at once.
+    pub quick: bool,
 }
 
 /// See the module.
@@ -98,6 +104,8 @@ pub struct Budget {
     known: Known,
     /// Since the last plan.
     since: Flow,
+    /// Since the recording began.
+    elapsed: f64,
     /// Highest rate of spending in windows, in seconds a second; falls slowly.
     peak: f64,
     /// The last [`PRESENT`] or so.
@@ -126,6 +134,7 @@ impl Budget {
             ledger: Ledger::default(),
             known: Known::default(),
             since: Flow::default(),
+            elapsed: 0.0,
             peak: 0.0,
             present: Flow::default(),
             planned: 0.0,
@@ -147,6 +156,7 @@ impl Budget {
     pub fn pass(&mut self, flow: Flow) {
         self.ledger.add(flow);
         self.since.add(flow);
+        self.elapsed += flow.length;
         self.spent += flow.spent;
         if flow.length > 0.0 {
             self.present = self.present.weighted((-flow.length / PRESENT).exp());
@@ -155,21 +165,19 @@ impl Budget {
     }
 
     /// Whether probes that would stay for so many seconds more must go now: what they cost is more than the last seconds
-    /// allow, with what they are going to cost until they have gone.
-    pub fn must_stop(&self, left: f64) -> bool {
+    /// allow, with what they are going to cost until they have gone; `quick`: at once.
+    pub fn must_stop(&self, left: f64, quick: bool) -> bool {
         let Some(share) = self.share else { return false };
-        // Going at once takes longer than going when it was prepared.
-        left > self.stop_lag
-            && self.spent > self.planned
-            && self.allowance(share) < self.present.rate().spent * self.stop_lag
+        let lag = if quick { self.lag } else { self.stop_lag };
+        left > lag && self.spent > self.planned && self.allowance(share) < self.present.rate().spent * lag
     }
 
     /// Counting was off again, or an epoch that was watched throughout is over.
     pub fn seen(&mut self, seen: Seen) {
-        let Seen { flow, lag, stopped } = seen;
-        if stopped {
-            self.stop_lag = self.stop_lag.max(lag).min(2.0 * self.stop_lag);
-            self.stopped |= !self.can_return;
+        let Seen { flow, lag, stopped, quick } = seen;
+        self.stopped |= stopped && !self.can_return;
+        if stopped && !quick {
+            self.stop_lag = lag.max(0.8 * self.stop_lag).min(2.0 * self.stop_lag);
         } else if lag > 0.0 {
             self.lag = lag.max(0.8 * self.lag);
         }
@@ -213,7 +221,8 @@ impl Budget {
         let afforded = afforded.min(LARGEST);
         // Where switching takes long, a window is no shorter.
         let least = SHORTEST.max(self.lag) + self.lag;
-        let mut length = ((WINDOW + self.lag) / afforded).clamp(SHORT_EPOCH, EPOCH);
+        let short = (PART * self.elapsed).clamp(SHORT_EPOCH, SHORT_EPOCH_LATER);
+        let mut length = ((WINDOW + self.lag) / afforded).clamp(short, EPOCH);
         if afforded * length < least {
             length = (least / afforded).min(LONGEST_EPOCH);
         }

@@ -1,8 +1,6 @@
 //! The kernel and the traced processes.
 
 use std::{
-    num::NonZeroU32,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,14 +12,13 @@ use std::{
 
 use aya::maps::MapError;
 
-use super::{Glance, Reading, World};
+use super::{Glance, Reading, World, primer::Primer};
 use crate::{
     allocators::Execution,
     probe::{
         calibration::{Band, Calibration},
         meter::Meter,
-        multi::{MultiProgram, Point},
-        own::{EXECUTABLE, file_offset, never_called},
+        multi::MultiProgram,
         settings::SharedSettings,
         task_clock::TaskClocks,
     },
@@ -73,6 +70,9 @@ pub struct Kernel {
     links: Vec<Link>,
     kinds: Vec<Execution>,
     clocks: CpuClocks,
+    followed: Instant,
+    /// `None` where there is nothing to be made quick, or nothing to do it with.
+    primer: Option<Primer>,
     watch: Option<TaskClocks>,
     /// CPU time when the watch began, for where it cannot be exact.
     watched_from: Duration,
@@ -94,17 +94,22 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_micros(100);
 /// CPU seconds that the target is given the benefit of, before it has used so much: a burst at the begin says little.
 const ENOUGH_CPU: f64 = 2.0;
+/// Between two looks for new processes: those that end sooner have used CPU time that nobody knows of.
+const FOLLOW: Duration = Duration::from_millis(20);
 /// Threads that may wait for the kernel at once.
 const MAX_GOING: usize = 16;
 
 impl Kernel {
     /// With probes that are in.
     pub fn new(tools: Tools, links: Vec<Link>, kinds: Vec<Execution>) -> Self {
+        let primer = tools.program.clone().and_then(|program| Primer::new(program).ok());
         let mut kernel = Self {
             tools,
+            primer,
             links,
             kinds,
             clocks: CpuClocks::default(),
+            followed: Instant::now(),
             watch: None,
             watched_from: Duration::ZERO,
             going: Vec::new(),
@@ -154,6 +159,7 @@ impl Kernel {
 
     /// Takes in processes that were forked, and lets go those that have ended.
     fn follow(&mut self) {
+        self.followed = Instant::now();
         if let Ok(followed) = self.tools.meter.followed() {
             self.clocks.follow(&followed);
         }
@@ -243,28 +249,33 @@ impl World for Kernel {
         (u64::from_ne_bytes(bytes) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Putting a uprobe in or out takes a lock (`dup_mmap_sem`, kernel/events/uprobes.c) whose writers wait for a grace
-    /// period, unless another one had it just before (kernel/rcu/sync.c). A probe on nothing, in tracer itself, waits in
-    /// place of those in the target: these come and go in a quarter of a millisecond then, instead of eight.
-    fn prepare(&mut self) {
-        let Some(program) = self.tools.program.clone() else { return };
-        let Ok(file_offset) = file_offset(never_called as extern "C" fn() as usize) else { return };
-        let own = NonZeroU32::new(std::process::id()).map(NonZeroU32::get);
-        if let Ok(link) = program.attach(Path::new(EXECUTABLE), &[Point { file_offset, cookie: 0 }], own) {
-            self.close(link);
+    fn lead(&self) -> f64 {
+        self.primer.as_ref().map_or(0.0, |primer| primer.lead().as_secs_f64())
+    }
+
+    fn prime(&mut self, on: bool) {
+        if let Some(primer) = &mut self.primer {
+            if on { primer.begin() } else { primer.end() }
         }
     }
 
-    fn attach(&mut self) {
+    fn attach(&mut self) -> f64 {
+        if let Some(primer) = &mut self.primer {
+            primer.wait(PATIENCE);
+        }
+        let begin = self.now();
         if let Some(program) = self.tools.program.clone() {
             self.links.iter_mut().for_each(|link| link.attach(&program));
             self.attached = true;
         }
+        begin
     }
 
     fn detach(&mut self) -> f64 {
         self.tools.switching.store(true, Ordering::Relaxed);
         self.attached = false;
+        // It stays quick for a while, and the primer must not come first.
+        self.prime(false);
         self.close_all();
         let begin = Instant::now();
         loop {
@@ -285,6 +296,9 @@ impl World for Kernel {
     }
 
     fn glance(&mut self) -> Glance {
+        if self.followed.elapsed() > FOLLOW {
+            self.follow();
+        }
         let now = self.look();
         self.glance = Glance {
             cpu: now.cpu - self.before.cpu,
@@ -316,6 +330,8 @@ impl World for Kernel {
     }
 
     fn start_watch(&mut self) {
+        // A child that was forked since has allocated nothing that counts yet.
+        self.follow();
         self.watched_from = self.clocks.now();
         self.watch = TaskClocks::start(self.clocks.processes());
     }

@@ -5,6 +5,7 @@
 
 pub mod handle;
 pub mod kernel;
+mod primer;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -17,10 +18,15 @@ use crate::recording::about::{Epoch, Window};
 
 /// Seconds between two looks at what probes cost while they are in.
 const LOOK: f64 = 0.005;
-/// The same, where nothing needs to be bounded.
+/// The same at most, where nothing needs to be bounded.
 const LOOK_UNBOUNDED: f64 = 0.25;
-/// How long before a switch it is prepared, in seconds: the kernel's grace period (RCU), which that takes, is about as long.
-const PREPARE: f64 = 0.006;
+/// Looks are no further apart than this part of the recording so far: a target that ends takes its CPU clock along, and what it
+/// used since the last look is missing.
+const PART: f64 = 0.02;
+/// The same, where probes can be taken out at once.
+const LOOK_QUICK: f64 = 0.002;
+/// Seconds that switches stay quick at most besides the times they are due. It takes some CPU time.
+const QUICK: f64 = 0.02;
 
 /// CPU seconds and hits from which on they bound the cost of a hit.
 const ENOUGH_CPU: f64 = 0.02;
@@ -51,7 +57,7 @@ pub fn run(world: &mut impl World, budget: &mut Budget) -> Outcome {
         read: Reading::default(),
         written: Glance::default(),
         came: Some(0.0),
-        prepared: false,
+        quick: false,
         in_windows: (0.0, 0),
     };
     run.epochs();
@@ -71,8 +77,8 @@ struct Run<'a, W> {
     written: Glance,
     /// Since when probes are in.
     came: Option<f64>,
-    /// The next switch is prepared.
-    prepared: bool,
+    /// The world was told to have switches be quick.
+    quick: bool,
     /// CPU time and hits in windows.
     in_windows: (f64, u64),
 }
@@ -124,15 +130,14 @@ impl<W: World> Run<'_, W> {
         let before = self.passed;
         let mut opened = start;
         if self.came.is_none() {
-            if !self.prepared {
-                self.prepare();
-            }
+            self.prime(true);
             opened = self.come();
+            self.prime(false);
         }
         let ended = self.watch(start + length, f64::INFINITY);
         let flow = self.since(before);
         let end = self.passed.0;
-        let mut seen = Seen { flow, lag: 0.0, stopped: ended == Wait::Stop };
+        let mut seen = Seen { flow, lag: 0.0, stopped: ended == Wait::Stop, quick: false };
         let plan = match ended {
             Wait::Time => {
                 self.budget.seen(seen);
@@ -188,12 +193,11 @@ impl<W: World> Run<'_, W> {
         let epoch_before = self.passed;
         let mut epoch = Epoch { start_ns: nanoseconds(start), probability, ..Epoch::default() };
         let mut over = false;
-        if !self.prepared {
-            over = self.idle(window.start - PREPARE) == Wait::Over;
-            if !over {
-                self.prepare();
-            }
+        if !self.quick {
+            over = self.idle(window.start - self.world.lead()) == Wait::Over;
+            self.prime(!over);
         }
+        over = over || self.idle(window.start) == Wait::Over;
         if !over {
             let opened = self.come();
             self.pass();
@@ -201,13 +205,17 @@ impl<W: World> Run<'_, W> {
             // It may have come late, and is as long as planned all the same: late windows are those of a busy machine.
             let planned = window.end - window.start;
             let close = opened + planned;
-            let mut ended = self.watch(close - PREPARE, close);
-            if ended == Wait::Time && planned > PREPARE {
-                self.prepare();
+            let mut ended = Wait::Time;
+            let ready = close - self.world.lead();
+            if ready - opened > QUICK {
+                self.prime(false);
+                ended = self.watch(ready, close);
+                self.prime(ended == Wait::Time);
             }
             if ended == Wait::Time {
                 ended = self.watch(close, close);
             }
+            let quick = self.quick;
             self.world.count(false);
             let cpu = self.world.watched();
             let closed = self.world.now();
@@ -217,7 +225,7 @@ impl<W: World> Run<'_, W> {
             let lag = self.go();
             let stopped = ended == Wait::Stop;
             over = ended == Wait::Over;
-            self.budget.seen(Seen { flow, lag, stopped });
+            self.budget.seen(Seen { flow, lag, stopped, quick });
             epoch.window = Window {
                 start_ns: nanoseconds(opened),
                 length_ns: nanoseconds(closed - opened),
@@ -229,19 +237,20 @@ impl<W: World> Run<'_, W> {
                 capped: stopped,
             };
         }
-        self.prepared = false;
+        self.prime(false);
         let plan = self.plan();
         let end = (start + length).max(self.world.now());
         if !over {
             // The next window may begin with its epoch.
+            let lead = self.world.lead();
             let early = match plan {
-                Plan::Throughout { .. } => -PREPARE,
-                Plan::Window { begin, .. } => (begin - PREPARE).min(0.0),
+                Plan::Throughout { .. } => -lead,
+                Plan::Window { begin, .. } => (begin - lead).min(0.0),
                 Plan::Never => 0.0,
             };
             over = self.idle(end + early) == Wait::Over;
             if !over && early < 0.0 {
-                self.prepare();
+                self.prime(true);
                 over = self.idle(end) == Wait::Over;
             }
         }
@@ -281,9 +290,13 @@ impl<W: World> Run<'_, W> {
 
     /// Waits with an eye on what probes cost that stay until `end`.
     fn watch(&mut self, until: f64, end: f64) -> Wait {
-        let look = if self.budget.is_bounded() { LOOK } else { LOOK_UNBOUNDED };
         loop {
             let now = self.world.now();
+            let look = match (self.budget.is_bounded(), self.quick) {
+                (false, _) => (PART * now).clamp(LOOK, LOOK_UNBOUNDED),
+                (true, false) => LOOK,
+                (true, true) => LOOK_QUICK,
+            };
             if now >= until {
                 self.pass();
                 return Wait::Time;
@@ -293,25 +306,26 @@ impl<W: World> Run<'_, W> {
             if !goes_on {
                 return Wait::Over;
             }
-            if self.budget.must_stop(end - self.passed.0) {
+            if self.budget.must_stop(end - self.passed.0, self.quick) {
                 return Wait::Stop;
             }
         }
     }
 
-    fn prepare(&mut self) {
-        self.world.prepare();
-        self.prepared = true;
+    /// Has switches be quick, or not.
+    fn prime(&mut self, on: bool) {
+        if self.quick != on {
+            self.quick = on;
+            self.world.prime(on);
+        }
     }
 
     /// Lets probes in; counting is on when this returns. When it began: a sample that was taken later is of this window.
     fn come(&mut self) -> f64 {
-        self.came = Some(self.world.now());
-        self.world.attach();
+        self.came = Some(self.world.attach());
         self.world.start_watch();
         let opened = self.world.now();
         self.world.count(true);
-        self.prepared = false;
         opened
     }
 
@@ -320,7 +334,6 @@ impl<W: World> Run<'_, W> {
         let begin = self.world.now();
         let gone = self.world.detach();
         self.pass();
-        self.prepared = false;
         let Some(came) = self.came.take() else { return 0.0 };
         self.outcome.in_place += gone - came;
         self.outcome.disturbed += self.world.now().max(gone) - came;

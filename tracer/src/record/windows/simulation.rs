@@ -21,7 +21,7 @@ pub struct Simulation<F> {
     pub hit_high: f64,
     /// Whether hits slow the target: then it does less in the same CPU time.
     pub slows: bool,
-    /// How long a switch takes that is not prepared.
+    /// How long a switch waits that is not quick.
     pub lag: f64,
     /// The recording's length.
     pub length: f64,
@@ -29,14 +29,14 @@ pub struct Simulation<F> {
     pub made: f64,
     /// What was used and what was truly spent, by millisecond.
     pub history: Vec<(f64, f64)>,
-    /// Preparing does not help.
+    /// Switches are never quick.
     pub is_slow: bool,
     /// Always the same instead of random numbers.
     pub fixed: Option<f64>,
     now: f64,
     attached: bool,
     counting: bool,
-    prepared_until: f64,
+    quick_from: f64,
     hits: f64,
     counted: f64,
     cpu: f64,
@@ -45,6 +45,8 @@ pub struct Simulation<F> {
 }
 
 const STEP: f64 = 0.0005;
+/// How long a switch takes that needs not wait.
+const QUICK: f64 = 0.0003;
 
 impl<F: Fn(f64) -> Load> Simulation<F> {
     pub fn new(seed: u64, length: f64, load: F) -> Self {
@@ -62,7 +64,7 @@ impl<F: Fn(f64) -> Load> Simulation<F> {
             now: 0.0,
             attached: true,
             counting: true,
-            prepared_until: -1.0,
+            quick_from: f64::INFINITY,
             hits: 0.0,
             counted: 0.0,
             cpu: 0.0,
@@ -95,8 +97,8 @@ impl<F: Fn(f64) -> Load> Simulation<F> {
 
     /// The switch takes effect at its end.
     fn switch(&mut self, to: bool) {
-        let quick = self.now < self.prepared_until && !self.is_slow;
-        self.advance(if quick { 0.0003 } else { self.lag });
+        let wait = if self.is_slow { self.lag } else { (self.quick_from - self.now).clamp(0.0, self.lag) };
+        self.advance(wait + QUICK);
         self.attached = to;
     }
 
@@ -135,15 +137,18 @@ impl<F: Fn(f64) -> Load> World for Simulation<F> {
         (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn prepare(&mut self) {
-        if self.now >= self.prepared_until {
-            self.advance(0.006);
-        }
-        self.prepared_until = self.now + 0.008;
+    fn lead(&self) -> f64 {
+        self.lag + 0.002
     }
 
-    fn attach(&mut self) {
+    fn prime(&mut self, on: bool) {
+        self.quick_from = if on { self.now + self.lag } else { f64::INFINITY };
+    }
+
+    fn attach(&mut self) -> f64 {
+        let begin = self.now;
         self.switch(true);
+        begin
     }
 
     fn detach(&mut self) -> f64 {

@@ -158,8 +158,9 @@ fn bursts_in_the_rhythm_of_epochs_are_estimated_without_bias() {
 
 #[test]
 fn a_window_in_which_load_explodes_is_cut_short() {
-    // Busy with little allocation, so that windows are long; then a storm.
-    let mut world = Simulation::new(5, 30.0, |time| if time < 15.0 { Load { cpu: 1.0, calls: 40e3 } } else { FULL });
+    // Busy with little allocation, so that windows are long; then a storm in many threads.
+    let storm = Load { cpu: 16.0, calls: 60e6 };
+    let mut world = Simulation::new(5, 30.0, |time| if time < 15.0 { Load { cpu: 1.0, calls: 40e3 } } else { storm });
     let outcome = record(&mut world);
     let capped: Vec<&Epoch> = outcome.epochs.iter().filter(|epoch| epoch.window.capped).collect();
     let [capped] = capped.as_slice() else { panic!("{} windows were cut short", capped.len()) };

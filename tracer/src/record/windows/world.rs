@@ -8,10 +8,12 @@ pub trait World {
     fn wait(&mut self, until: f64) -> bool;
     /// Uniform in [0, 1).
     fn random(&mut self) -> f64;
-    /// Makes the next [`attach`](Self::attach) or [`detach`](Self::detach) quick, for some milliseconds. Takes as long.
-    fn prepare(&mut self);
-    /// Puts all probes in.
-    fn attach(&mut self);
+    /// Seconds that [`prime`](Self::prime) takes to have an effect, by experience.
+    fn lead(&self) -> f64;
+    /// Has [`attach`](Self::attach) and [`detach`](Self::detach) be quick, until told otherwise. Returns at once.
+    fn prime(&mut self, on: bool);
+    /// Puts all probes in. The time when the first of them may have come.
+    fn attach(&mut self) -> f64;
     /// Takes all probes out. Returns when their breakpoints are gone, with the time of that.
     fn detach(&mut self) -> f64;
     /// Whether hits count.

@@ -9,7 +9,7 @@ pub struct Rounds {
 }
 
 /// Runs every arm once in each round, in an order that is new in every round: what changes on the machine meanwhile meets
-/// all arms alike. Ends after `rounds`, or with the first round that is over after `limit`.
+/// all arms alike. Ends after `rounds`, or when another round like the last would be over after `limit`; one runs in any case.
 ///
 /// # Errors
 /// Those of `run`.
@@ -23,7 +23,9 @@ pub fn interleave(
     let mut seed =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64) | 1;
     let mut values = Vec::new();
-    while values.len() < rounds && (values.is_empty() || start.elapsed() < limit) {
+    let mut last = Duration::ZERO;
+    while values.len() < rounds && (values.is_empty() || start.elapsed() + last < limit) {
+        let begin = Instant::now();
         let mut round = vec![0.0; arms];
         for arm in shuffled(arms, &mut seed) {
             if let Some(value) = round.get_mut(arm) {
@@ -31,6 +33,7 @@ pub fn interleave(
             }
         }
         values.push(round);
+        last = begin.elapsed();
     }
     Ok(Rounds { values })
 }

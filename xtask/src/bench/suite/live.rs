@@ -12,13 +12,11 @@ use super::{
     report::Section,
     scale::Scale,
     spread::Spread,
-    target::{FramePointers, Load, Target},
+    target::{FramePointers, Target},
 };
 
 const ROUNDS: usize = 31;
 const LIMIT: Duration = Duration::from_secs(20);
-const PAIRS: u32 = 2000;
-const WARM_UP: u32 = 100;
 /// Blocks that are followed while releases of others are measured.
 const IN_USE: [u64; 3] = [0, 2_000, 100_000];
 
@@ -28,7 +26,7 @@ const IN_USE: [u64; 3] = [0, 2_000, 100_000];
 /// When something cannot be attached or measured.
 pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let mut target = Target::start(FramePointers::Omitted)?;
-    target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
+    target.cost(1)?;
     let mut sessions = Probes::new(target.pid(), Some(true))?;
     let mut always = Probes::new(target.pid(), Some(false))?;
     sessions.add_tables(target.pid())?;
@@ -62,7 +60,6 @@ fn probes(
     always: &mut Probes,
     target: &mut Target,
 ) -> anyhow::Result<()> {
-    let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
     let rounds = interleave(ARMS.len(), scale.rounds(ROUNDS), LIMIT, |arm| {
         let (arm, _) = ARMS.get(arm).context("no such arm")?;
@@ -85,8 +82,7 @@ fn probes(
                 )?
             }
         };
-        target.run(load(WARM_UP))?;
-        let time = target.run(load(PAIRS));
+        let time = target.cost(1);
         drop(links);
         // Room for those of the next.
         probes.discard()?;
@@ -105,7 +101,6 @@ fn probes(
 
 /// Nearly all releases are of blocks that are not followed.
 fn misses(section: &mut Section, scale: Scale, probes: &mut Probes, target: &mut Target) -> anyhow::Result<()> {
-    let load = |pairs| Load { depth: 1, pairs, work: 0 };
     let pid = target.pid();
     probes.set_interval(NEVER)?;
     let mut rows = Vec::new();
@@ -121,8 +116,7 @@ fn misses(section: &mut Section, scale: Scale, probes: &mut Probes, target: &mut
                 1 => vec![probes.link("empty", probes.free, pid)?],
                 _ => probes.follow(&LivePoints { releasing: vec![probes.free], ..LivePoints::default() }, pid)?,
             };
-            target.run(load(WARM_UP))?;
-            target.run(load(PAIRS))
+            target.cost(1)
         })?;
         rows.push(vec![
             in_use.to_string(),

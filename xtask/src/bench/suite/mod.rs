@@ -1,28 +1,35 @@
 //! The benchmarks: a table of them, one file for each.
 
 mod attachment;
+mod budget;
+mod cpu_clock;
+mod failures;
 mod game;
+mod goal;
 mod hit;
-mod host;
 mod interleave;
 mod live;
 mod loops;
+mod own;
+mod piped;
 mod probes;
 mod programs;
+mod recordings;
 mod redis;
 mod render;
 mod report;
 mod scale;
 mod spread;
 mod target;
+mod toggle;
 mod tools;
 mod unwind;
 
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
-use self::{report::Section, scale::Scale};
+use self::{goal::Goal, report::Section, scale::Scale};
 use crate::workspace;
 
 struct Bench {
@@ -31,20 +38,24 @@ struct Bench {
 }
 
 const BENCHES: &[Bench] = &[
+    Bench { name: "budget", run: budget::run },
     Bench { name: "game server", run: game::run },
     Bench { name: "hit", run: hit::run },
     Bench { name: "live", run: live::run },
     Bench { name: "loop", run: loops::run },
+    Bench { name: "own", run: own::run },
     Bench { name: "programs", run: programs::run },
     Bench { name: "redis", run: redis::run },
     Bench { name: "render", run: render::run },
+    Bench { name: "toggle", run: toggle::run },
     Bench { name: "unwind", run: unwind::run },
 ];
 
-/// Runs the benchmarks of these names, or all; into the document, unless they are only to be tried.
+/// Runs the benchmarks of these names, or all; into the document, unless they are only to be tried. One that fails says so in
+/// its section, and the others run.
 ///
 /// # Errors
-/// A name that is none, or a benchmark that failed; those before it are in the document.
+/// A name that is none, a document that cannot be written, or at the end the names of the benchmarks that failed.
 pub fn run(names: &[String], quick: bool) -> anyhow::Result<()> {
     let scale = Scale { quick };
     if let Some(unknown) = names.iter().find(|name| BENCHES.iter().all(|bench| bench.name != **name)) {
@@ -54,14 +65,29 @@ pub fn run(names: &[String], quick: bool) -> anyhow::Result<()> {
     if !workspace::is_root() {
         bail!("benchmarks load BPF programs: run `sudo cargo xtask bench`");
     }
+    let begin = Instant::now();
+    let (mut goals, mut failed) = (Vec::new(), Vec::new());
     for bench in BENCHES.iter().filter(|bench| names.is_empty() || names.iter().any(|name| name == bench.name)) {
         let start = Instant::now();
         eprintln!("== {}", bench.name);
         let mut section = Section::new(bench.name);
-        section.line(&host::describe());
-        (bench.run)(&mut section, scale)?;
+        section.line(&crate::host::describe());
+        if let Err(error) = (bench.run)(&mut section, scale) {
+            eprintln!("{} failed: {error:#}", bench.name);
+            section.line(&format!("This benchmark failed: {error:#}"));
+            failed.push(bench.name);
+        }
         section.publish(!quick)?;
+        goals.extend(section.goals().iter().map(|goal| (bench.name, goal.clone())));
         eprintln!("{} took {:.0} s", bench.name, start.elapsed().as_secs_f64());
     }
-    Ok(())
+    summarize(&goals);
+    eprintln!("all took {:.0} s", begin.elapsed().as_secs_f64());
+    if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join(", "))) }
+}
+
+fn summarize(goals: &[(&str, Goal)]) {
+    for (name, Goal { what, verdict, found }) in goals {
+        eprintln!("{name}: {what}: {verdict} ({found})");
+    }
 }

@@ -4,11 +4,12 @@ use std::{num::NonZeroU32, os::fd::OwnedFd, path::PathBuf};
 
 use anyhow::{Context as _, anyhow, ensure};
 use tracer::{
-    allocators::{self, ModuleSymbols},
+    allocators::{self, End, ModuleSymbols, ProbePoint},
     probe::{
         live::{LiveOptions, LivePoints},
         multi::Point,
         programs::{CALIBRATION, Options, Programs},
+        uprobes::Probes as Attached,
     },
     record::{
         decode::{RawSample, Record, decode},
@@ -35,6 +36,10 @@ pub struct Probes {
     pub free: Point,
     /// The first instruction of free.
     pub free_entry: Point,
+    /// All functions that allocate or resize.
+    pub allocating: Vec<Point>,
+    /// What recordings that follow blocks attach.
+    pub following: LivePoints,
     processes: Processes,
     // Keeps the library open.
     _modules: Modules,
@@ -55,8 +60,7 @@ impl Probes {
         let symbols = ModuleSymbols::read(&library.path, &object::File::parse(&reader)?)?;
         let plan = allocators::discover(&[symbols], allocators::Options { releases: true, ..Default::default() })?;
         let find = |name: &str| {
-            let is =
-                |point: &&allocators::ProbePoint| point.function == name || point.aliases.iter().any(|a| a == name);
+            let is = |point: &&ProbePoint| point.function == name || point.aliases.iter().any(|a| a == name);
             plan.probes.iter().find(is).with_context(|| format!("no {name} in the C library"))
         };
         let (malloc, free) = (find("malloc")?, find("free")?);
@@ -65,6 +69,7 @@ impl Probes {
         let free_entry = free.file_offset - u64::from(free.placement.offset);
         let release = free.release_cookie().context("free releases nothing")?.0;
         let free = Point { file_offset: free.file_offset, cookie: release };
+        let (allocating, following) = points(&plan.probes);
         drop(reader);
 
         let settings = Settings {
@@ -81,7 +86,17 @@ impl Probes {
         }
         let processes = Processes::new(Modules::new(), 64 << 20);
         let free_entry = Point { file_offset: free_entry, cookie };
-        Ok(Self { programs, library: path, malloc, free, free_entry, processes, _modules: modules })
+        Ok(Self {
+            programs,
+            library: path,
+            malloc,
+            free,
+            free_entry,
+            allocating,
+            following,
+            processes,
+            _modules: modules,
+        })
     }
 
     /// Gives the kernel the unwind tables of a process.
@@ -141,6 +156,22 @@ impl Probes {
         Ok(live.attach(&self.library, points, NonZeroU32::new(pid))?)
     }
 
+    /// Attaches the allocation program to all functions that allocate, by a multi link.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn attach_all(&mut self, pid: u32) -> anyhow::Result<Attached> {
+        Ok(self.programs.attach(&self.library, &self.allocating, NonZeroU32::new(pid))?)
+    }
+
+    /// The same to one function, by a perf event.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn attach_perf_event(&mut self, point: Point, pid: u32) -> anyhow::Result<Attached> {
+        Ok(self.programs.attach_perf_events(&self.library, &[point], NonZeroU32::new(pid))??)
+    }
+
     /// Throws away what is in the ring buffer.
     ///
     /// # Errors
@@ -175,4 +206,25 @@ impl Probes {
         ensure!(losses.iter().all(|&loss| loss == 0), "the programs lost hits: {losses:?}");
         Ok(())
     }
+}
+
+/// The points of all functions that allocate, and those of recordings that follow blocks.
+fn points(probes: &[ProbePoint]) -> (Vec<Point>, LivePoints) {
+    let (mut allocating, mut following) = (Vec::new(), LivePoints::default());
+    for (slot, probe) in (0..).zip(probes) {
+        let at =
+            |cookie: tracer_ebpf::abi::allocation::Cookie| Point { file_offset: probe.file_offset, cookie: cookie.0 };
+        following.releasing.extend(probe.release_cookie().map(at));
+        let place = probe.cookie(slot).map(at);
+        allocating.extend(place);
+        match &probe.end {
+            End::Return => following.returning.extend(place),
+            End::Exits(exits) => {
+                following.leaving.extend(place);
+                following.exits.extend(exits.iter().map(|&file_offset| Point { file_offset, cookie: 0 }));
+            }
+            End::Unwatched | End::Unseen(_) => {}
+        }
+    }
+    (allocating, following)
 }

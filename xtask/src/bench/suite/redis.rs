@@ -1,7 +1,6 @@
 //! What tools do to redis-server while redis-benchmark asks it.
 
 use std::{
-    cell::RefCell,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -14,6 +13,8 @@ use anyhow::{Context as _, bail};
 
 use super::{
     attachment::Attachment,
+    cpu_clock::cpu_time,
+    failures::Failures,
     interleave::interleave,
     report::Section,
     scale::Scale,
@@ -24,37 +25,38 @@ use super::{
 use crate::{demo::background::Background, exec};
 
 const ROUNDS: usize = 7;
-/// No new round begins after this.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
-const REQUESTS: u32 = 400_000;
+const LIMIT: Duration = Duration::from_secs(2 * 60);
+const REQUESTS: u32 = 40_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Measures requests under each tool.
 ///
 /// # Errors
-/// When redis does not start, or a tool that is there does not attach.
+/// When redis does not start.
 pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     if let Some(missing) = ["redis-server", "redis-benchmark"].into_iter().find(|program| !is_installed(program)) {
         section.line(&format!("Not measured: {missing} is not installed."));
         return Ok(());
     }
-    let requests = if scale.quick { REQUESTS / 20 } else { REQUESTS };
+    let requests = scale.count(REQUESTS);
     let server = Server::start()?;
     let attachment = Attachment::new(server.running.pid(), &server.allocator()?)?;
-    let tools = Tools::find()?;
+    let tools = Tools::find()?.for_programs();
     server.load(requests)?;
-    let rates = RefCell::new(vec![Vec::new(); tools.tools.len()]);
+    let mut failures = Failures::default();
+    let mut ratios: Vec<Vec<Load>> = vec![Vec::new(); tools.tools.len()];
     let rounds = interleave(tools.tools.len(), scale.rounds(ROUNDS), LIMIT, |arm| {
         let tool = tools.tools.get(arm).context("no such tool")?;
-        attachment.wait(false, || Ok(()))?;
-        let before = server.load(requests)?;
-        let watching = tools.watch(tool, server.running.pid(), &attachment)?;
-        let with = server.load(requests)?;
-        drop(watching);
-        if let Some(rates) = rates.borrow_mut().get_mut(arm) {
-            rates.push(with.per_second / before.per_second);
-        }
-        Ok(with.cpu / before.cpu)
+        let ratio = failures.or_none(tool.name, || {
+            attachment.wait(false, || Ok(()))?;
+            let before = server.load(requests)?;
+            let watching = tools.watch(tool, server.running.pid(), &attachment)?;
+            let with = server.load(requests)?;
+            drop(watching);
+            Ok(Load { cpu: with.cpu / before.cpu, per_second: with.per_second / before.per_second })
+        });
+        ratios[arm].extend(ratio);
+        Ok(0.0)
     })?;
     section.line(&format!(
         "`redis-benchmark -t set,get,lpush,lpop -d 64`, {requests} requests each over 20 connections; {} rounds. Against the \
@@ -64,14 +66,14 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = tools
         .tools
         .iter()
-        .zip(rates.borrow().iter())
-        .enumerate()
-        .map(|(arm, (tool, rates))| {
-            let cpu = Spread::of(rounds.each(|ratios| ratios[arm]));
-            vec![tool.name.to_owned(), cpu.to_string(), Spread::of(rates.iter().copied()).to_string()]
+        .zip(&ratios)
+        .map(|(tool, ratios)| {
+            let spread = |number: fn(&Load) -> f64| Spread::of(ratios.iter().map(number)).to_string();
+            vec![tool.name.to_owned(), spread(|ratio| ratio.cpu), spread(|ratio| ratio.per_second)]
         })
         .collect();
     section.table(&["tool", "CPU time of the server", "requests in a second"], &rows);
+    failures.tell(section);
     tools.name_absent(section);
     Ok(())
 }
@@ -81,10 +83,12 @@ struct Server {
     port: u16,
 }
 
-/// What a load took.
+/// What a load took, or how often so much.
+#[derive(Clone, Copy)]
 struct Load {
-    /// CPU time of the server, in clock ticks.
+    /// CPU time of the server, in nanoseconds.
     cpu: f64,
+    /// Requests.
     per_second: f64,
 }
 
@@ -119,7 +123,7 @@ impl Server {
     }
 
     fn load(&self, requests: u32) -> anyhow::Result<Load> {
-        let (start, before) = (Instant::now(), self.cpu()?);
+        let (start, before) = (Instant::now(), cpu_time(self.running.pid())?);
         exec::capture(Command::new("redis-benchmark").args([
             "-h",
             "127.0.0.1",
@@ -138,12 +142,6 @@ impl Server {
             "-q",
         ]))?;
         let per_second = 4.0 * f64::from(requests) / start.elapsed().as_secs_f64();
-        Ok(Load { cpu: self.cpu()? - before, per_second })
-    }
-
-    /// CPU time so far, in clock ticks.
-    fn cpu(&self) -> anyhow::Result<f64> {
-        let stat = procfs::process::Process::new(self.running.pid().cast_signed())?.stat()?;
-        Ok((stat.utime + stat.stime) as f64)
+        Ok(Load { cpu: cpu_time(self.running.pid())? - before, per_second })
     }
 }

@@ -1,26 +1,18 @@
 //! From the end of a recording to its files: time and memory of each stage.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::BufReader,
-    path::Path,
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use anyhow::{Context as _, ensure};
-use tracer::recording::{Recording, pprof};
+use anyhow::ensure;
 
 use super::{
+    goal::Goal,
+    recordings::{bytes, node, record},
     report::Section,
     scale::Scale,
     spread::Spread,
-    target::{folder, is_installed},
+    target::folder,
 };
 use crate::demo::{
-    background::Background,
     build_tracer,
     loaded_server::{Load, LoadedServer},
 };
@@ -46,15 +38,9 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
         "Recordings of about {SAMPLES} samples in {} s. Memory is the most that tracer had in the stage.",
         DURATION.as_secs()
     ));
-    if is_installed("node") {
-        let script = folder()?.join("workload.js");
-        fs::write(&script, include_str!("workload.js"))?;
-        let mut node = Background::start(Command::new("node").arg(&script), &folder()?.join("node.log"))?;
-        thread::sleep(Duration::from_secs(1));
-        node.expect_running()?;
-        measure(section, scale, "node", &tracer, node.pid())?;
-    } else {
-        eprintln!("skipped: node is not installed");
+    match node()? {
+        Some(node) => measure(section, scale, "node", &tracer, node.pid())?,
+        None => section.line("Not measured: node is not installed."),
     }
     let server = LoadedServer::start(Load { games: if scale.quick { GAMES / 10 } else { GAMES } }, &folder()?)?;
     measure(section, scale, "game server", &tracer, server.pid())?;
@@ -74,17 +60,16 @@ type Stages = BTreeMap<String, Cost>;
 
 fn measure(section: &mut Section, scale: Scale, name: &str, tracer: &Path, pid: u32) -> anyhow::Result<()> {
     let longer = DURATION.as_secs_f64() / FIRST.as_secs_f64();
-    let (first, _) = record(tracer, pid, FIRST, "auto")?;
-    let bytes: u64 = first.about.counters.iter().flat_map(|counter| &counter.classes).map(|class| class.bytes).sum();
-    let interval = (bytes as f64 * longer / SAMPLES as f64).max(1.0);
+    let (first, _) = record(tracer, pid, FIRST, "auto", &[])?;
+    let interval = (bytes(&first) as f64 * longer / SAMPLES as f64).max(1.0);
     // A program that is sampled so often is slower than before, and allocates less.
-    let (second, _) = record(tracer, pid, FIRST, &(interval as u64).to_string())?;
+    let (second, _) = record(tracer, pid, FIRST, &(interval as u64).to_string(), &[])?;
     let interval = (interval * second.samples.len() as f64 * longer / SAMPLES as f64).max(1.0);
     let interval = (interval as u64).to_string();
 
     let (mut runs, mut order, mut samples, mut stacks, mut readers) = (Vec::new(), Vec::new(), vec![], vec![], vec![]);
     for _ in 0..scale.rounds(RUNS) {
-        let (recording, said) = record(tracer, pid, DURATION, &interval)?;
+        let (recording, said) = record(tracer, pid, DURATION, &interval, &[])?;
         samples.push(recording.samples.len() as f64);
         stacks.push(recording.stacks.len() as f64);
         let (names, stages, reader) = stages(&said);
@@ -122,36 +107,15 @@ fn measure(section: &mut Section, scale: Scale, name: &str, tracer: &Path, pid: 
         runs.len()
     ));
     section.table(&["stage", "ms", "ms of CPU", "MiB"], &rows);
-    let verdict = |met: bool| if met { "met" } else { "missed" };
-    section.line(&format!(
-        "Goals: files within {GOAL_MS:.0} ms: {}; {GOAL_MIB:.0} MiB: {}; discover within {GOAL_DISCOVER_MS:.0} ms: {}.",
-        verdict(total.median < GOAL_MS),
-        verdict(most.median < GOAL_MIB),
-        verdict(stage("discover", |cost| cost.ms).median < GOAL_DISCOVER_MS)
+    section.goal(Goal::at_most(format!("{name}: files within {GOAL_MS:.0} ms"), total, GOAL_MS));
+    section.goal(Goal::at_most(format!("{name}: at most {GOAL_MIB:.0} MiB"), most, GOAL_MIB));
+    let discover = stage("discover", |cost| cost.ms);
+    section.goal(Goal::at_most(
+        format!("{name}: discovered within {GOAL_DISCOVER_MS:.0} ms"),
+        discover,
+        GOAL_DISCOVER_MS,
     ));
     Ok(())
-}
-
-/// A recording, and what tracer said.
-fn record(tracer: &Path, pid: u32, duration: Duration, interval: &str) -> anyhow::Result<(Recording, String)> {
-    let picture = folder()?.join("render.svg");
-    let mut command = Command::new(tracer);
-    command.args([
-        "--pid",
-        &pid.to_string(),
-        "--duration",
-        &format!("{}s", duration.as_secs()),
-        "--interval",
-        interval,
-    ]);
-    command.args(["--verbose", "--force", "-o"]).arg(&picture);
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // 3 is a recording that lacks something; the number of samples shows whether that matters.
-    ensure!(matches!(output.status.code(), Some(0 | 3)), "{command:?} failed:\n{said}");
-    let file = File::open(picture.with_extension("pb.gz"))?;
-    let recording = pprof::read(BufReader::new(file), &pprof::Limits::default())?;
-    Ok((recording, said))
 }
 
 /// Reads the lines `stage NAME MS ms, MS ms CPU, MIB MiB at most`: names in order, costs, and MiB of the largest confined reader.

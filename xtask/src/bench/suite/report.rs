@@ -4,29 +4,44 @@ use std::{fmt::Write as _, fs, io, io::Write as _};
 
 use anyhow::Context as _;
 
+use super::goal::Goal;
 use crate::workspace;
 
 const DOCUMENT: &str = "docs/benchmarks.md";
 const HEAD: &str = "# Benchmarks\n\n\
     Written by `sudo cargo xtask bench`; each benchmark replaces its own section. The arms of a comparison run\n\
     interleaved, in a new order every round. Every number is the median over the rounds with the values below which 10 %\n\
-    and 90 % of them lie; ratios are taken within a round. Ratios carry over to other machines, times do not.\n";
+    and 90 % of them lie; ratios are taken within a round. Ratios carry over to other machines, times do not.\n\
+    Where a goal is judged by the mean of pairs, the bracket holds its 95 % interval, and a goal inside the interval\n\
+    cannot be told apart from noise.\n";
 
 /// What one benchmark has to say.
 pub struct Section {
     name: &'static str,
     text: String,
+    goals: Vec<Goal>,
 }
 
 impl Section {
     /// An empty one.
     pub fn new(name: &'static str) -> Self {
-        Self { name, text: String::new() }
+        Self { name, text: String::new(), goals: Vec::new() }
     }
 
     /// Adds a paragraph.
     pub fn line(&mut self, text: &str) {
         let _ = writeln!(self.text, "{text}\n");
+    }
+
+    /// Adds a goal.
+    pub fn goal(&mut self, goal: Goal) {
+        self.line(&format!("Goal: {}: **{}** ({}).", goal.what, goal.verdict, goal.found));
+        self.goals.push(goal);
+    }
+
+    /// Those that were added.
+    pub fn goals(&self) -> &[Goal] {
+        &self.goals
     }
 
     /// Adds a table.
@@ -55,14 +70,14 @@ impl Section {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(&path, replaced(&before, self.name, &self.text))
+        fs::write(&path, replaced(HEAD, &before, self.name, &self.text))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-/// The document with another text in the section `name`; sections stay in the order of their names.
-fn replaced(document: &str, name: &str, text: &str) -> String {
-    let (head, sections) = document.split_once("\n## ").unwrap_or((document, ""));
+/// The document with this head and another text in the section `name`; sections stay in the order of their names.
+fn replaced(head: &str, document: &str, name: &str, text: &str) -> String {
+    let (_, sections) = document.split_once("\n## ").unwrap_or_default();
     let sections = sections.split("\n## ").filter_map(|section| section.split_once('\n'));
     let mut sections: Vec<_> = sections.filter(|(known, _)| *known != name).collect();
     sections.push((name, text));
@@ -81,12 +96,13 @@ mod tests {
 
     #[test]
     fn a_section_is_replaced_and_the_others_stay() {
-        let document = replaced("# Head\n\nWords.\n", "walk", "1\n\n2\n");
+        let put = |document: &str, name, text| replaced("# Head\n\nWords.\n", document, name, text);
+        let document = put("# Old head\n", "walk", "1\n\n2\n");
         assert_eq!(document, "# Head\n\nWords.\n\n## walk\n\n1\n\n2\n");
-        let document = replaced(&document, "hit", "3");
+        let document = put(&document, "hit", "3");
         let both = "# Head\n\nWords.\n\n## hit\n\n3\n\n## walk\n\n1\n\n2\n";
         assert_eq!(document, both);
-        assert_eq!(replaced(&document, "walk", "1\n\n2"), both);
-        assert_eq!(replaced(&document, "hit", "4"), both.replace('3', "4"));
+        assert_eq!(put(&document, "walk", "1\n\n2"), both);
+        assert_eq!(put(&document, "hit", "4"), both.replace('3', "4"));
     }
 }

@@ -12,7 +12,12 @@ pub struct Scale {
 impl Scale {
     /// Rounds of a comparison.
     pub fn rounds(self, full: usize) -> usize {
-        if self.quick { full.min(2) } else { full }
+        if self.quick { 1 } else { full }
+    }
+
+    /// A number of other things.
+    pub fn count(self, full: u32) -> u32 {
+        if self.quick { (full / 20).max(1) } else { full }
     }
 
     /// Time for something that takes `full` when it counts.

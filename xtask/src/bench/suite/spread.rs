@@ -12,9 +12,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of these values. Without any, all is NaN.
+    /// Of these values; those that are no numbers were not measured. Without any, all is NaN.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
             let index = (values.len().saturating_sub(1) as f64 * share).round() as usize;
@@ -26,6 +26,9 @@ impl Spread {
     /// Shown with this many digits behind the point.
     pub fn digits(self, digits: usize) -> String {
         let Self { median, low, high } = self;
+        if median.is_nan() {
+            return "failed".to_owned();
+        }
         format!("{median:.digits$} ({low:.digits$} to {high:.digits$})")
     }
 }
@@ -45,6 +48,7 @@ mod tests {
         let spread = Spread::of((0..=100).rev().map(f64::from));
         assert_eq!(spread, Spread { median: 50.0, low: 10.0, high: 90.0 });
         assert_eq!(spread.digits(0), "50 (10 to 90)");
-        assert!(Spread::of([]).median.is_nan());
+        assert_eq!(Spread::of([f64::NAN, 1.0]).median, 1.0);
+        assert_eq!(Spread::of([]).digits(3), "failed");
     }
 }

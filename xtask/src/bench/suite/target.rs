@@ -2,22 +2,22 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, ensure};
 
-use super::tools::Inside;
-use crate::{demo::background::die_with_parent, exec, workspace};
+use super::{piped::Piped, tools::Inside};
+use crate::{exec, workspace};
 
 /// A running target. Dropping it ends it.
-pub struct Target {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
+pub struct Target(Piped);
+
+/// Pairs before those that are measured: they bring caches and page tables up to date after attaching.
+pub const WARM_UP: u32 = 100;
+/// Pairs that are measured.
+pub const PAIRS: u32 = 2000;
 
 /// What is to be done between two readings of the thread's clock.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl Target {
     /// # Errors
     /// When gcc is missing or it does not start.
     pub fn start(frame_pointers: FramePointers) -> anyhow::Result<Self> {
-        Self::spawn(Command::new(compile(frame_pointers)?))
+        Piped::start(Command::new(compile(frame_pointers)?)).map(Self)
     }
 
     /// The same with a tool inside.
@@ -55,21 +55,12 @@ impl Target {
     pub fn start_inside(frame_pointers: FramePointers, tool: &Inside) -> anyhow::Result<Self> {
         let mut command = Command::new(compile(frame_pointers)?);
         command.env("LD_PRELOAD", &tool.preload).envs(tool.variables.iter().map(|(name, value)| (name, value)));
-        Self::spawn(command)
-    }
-
-    fn spawn(mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        die_with_parent(&mut command);
-        let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
-        let input = child.stdin.take().context("no pipe to the target")?;
-        let output = BufReader::new(child.stdout.take().context("no pipe from the target")?);
-        Ok(Self { child, input, output })
+        Piped::start(command).map(Self)
     }
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid()
     }
 
     /// CPU time of its thread for a pair, in nanoseconds.
@@ -77,20 +68,20 @@ impl Target {
     /// # Errors
     /// When it has ended.
     pub fn run(&mut self, load: Load) -> anyhow::Result<f64> {
-        writeln!(self.input, "{} {} {}", load.depth, load.pairs, load.work).context("the target has ended")?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        let time: u64 = line.trim().parse().with_context(|| format!("the target says {line:?}"))?;
+        self.0.tell(&format!("{} {} {}\n", load.depth, load.pairs, load.work))?;
+        let line = self.0.line()?;
+        let time: u64 = line.parse().with_context(|| format!("the target says {line:?}"))?;
         ensure!(load.pairs > 0, "no pairs to measure");
         Ok(time as f64 / f64::from(load.pairs))
     }
-}
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        self.child.kill().ok();
-        self.child.wait().ok();
+    /// CPU time for a pair at this depth, in nanoseconds, measured after a warm-up.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn cost(&mut self, depth: u32) -> anyhow::Result<f64> {
+        self.run(Load { depth, pairs: WARM_UP, work: 0 })?;
+        self.run(Load { depth, pairs: PAIRS, work: 0 })
     }
 }
 

@@ -12,6 +12,7 @@ use tracer::unwind::measure::measure;
 use tracer_ebpf::abi::sample::WalkStatus;
 
 use super::{
+    goal::{Goal, Verdict},
     interleave::interleave,
     probes::{ALWAYS, Probes},
     report::Section,
@@ -24,9 +25,6 @@ use crate::{exec, workspace};
 const FRAMES: [u32; 3] = [10, 30, 100];
 const ROUNDS: usize = 41;
 const LIMIT: Duration = Duration::from_secs(20);
-const PAIRS: u32 = 1000;
-/// Hits that bring the caches and the page tables up to date after attaching.
-const WARM_UP: u32 = 100;
 const GOAL: f64 = 1.3;
 /// As in the kernel test `budget`.
 const VERIFIED_GOAL: u64 = 50_000;
@@ -45,7 +43,7 @@ fn walks(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let mut kept = Target::start(FramePointers::Kept)?;
     // Both must be through the loader.
     for target in [&mut omitted, &mut kept] {
-        target.run(Load { depth: 1, pairs: WARM_UP, work: 0 })?;
+        target.cost(1)?;
     }
     let mut probes = Probes::new(omitted.pid(), None)?;
     probes.add_tables(omitted.pid())?;
@@ -65,10 +63,7 @@ fn walks(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
                 _ => ("stackid", &mut kept, by_pointer),
             };
             let point = probes.malloc;
-            probes.attached(program, point, target.pid(), || {
-                target.run(Load { depth, pairs: WARM_UP, work: 0 })?;
-                target.run(Load { depth, pairs: PAIRS, work: 0 })
-            })
+            probes.attached(program, point, target.pid(), || target.cost(depth))
         })?;
         let spread = |number: fn(&[f64]) -> f64| Spread::of(rounds.each(number));
         let ratio = spread(|ns| (ns[1] - ns[0]) / (ns[3] - ns[2]));
@@ -90,16 +85,18 @@ fn walks(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     );
     let head = ["frames", "by tables, ns", "by frame pointers, ns", "ratio", "rounds"];
     section.table(&head, &rows);
-    let verdict = if worst <= GOAL { "met" } else { "missed" };
-    section.line(&format!("Goal: a ratio of at most {GOAL} at each depth: {verdict} (largest {worst:.2})."));
+    let verdict = Verdict::at_most(worst, GOAL);
+    let what = format!("a walk by tables takes at most {GOAL} times one by frame pointers, at each depth");
+    section.goal(Goal { what, verdict, found: format!("largest {worst:.2}") });
 
     let counts = probes.programs.verified_instructions()?;
     let largest = counts.values().copied().max().unwrap_or(0);
     let rows: Vec<_> = counts.iter().map(|(name, count)| vec![format!("`{name}`"), count.to_string()]).collect();
     section.line("Instructions that the verifier follows in each program:");
     section.table(&["program", "instructions"], &rows);
-    let verdict = if largest <= VERIFIED_GOAL { "met" } else { "missed" };
-    section.line(&format!("Goal: at most {VERIFIED_GOAL}: {verdict}."));
+    let verdict = Verdict::at_most(largest as f64, VERIFIED_GOAL as f64);
+    let what = format!("at most {VERIFIED_GOAL} instructions are followed in any");
+    section.goal(Goal { what, verdict, found: format!("most {largest}") });
     Ok(())
 }
 

@@ -32,14 +32,16 @@ pub struct Recipe {
 }
 
 /// All of them.
-pub const RECIPES: [Recipe; 4] = [
+pub const RECIPES: [Recipe; 5] = [
     Recipe { name: "jq", make: jq, small: 10_000 },
     Recipe { name: "python json", make: python, small: 20 },
     Recipe { name: "sqlite3", make: sqlite, small: 30_000 },
     Recipe { name: "gcc", make: gcc, small: 100 },
+    Recipe { name: "node", make: node, small: 20 },
 ];
 
-fn records(size: u32) -> String {
+/// A line of JSON: so many players.
+pub fn records(size: u32) -> String {
     let mut text = String::from("[");
     for i in 0..size {
         let comma = if i == 0 { "" } else { "," };
@@ -57,6 +59,10 @@ fn records(size: u32) -> String {
     text + "]\n"
 }
 
+/// What jq is to do with players; the answer is one line.
+pub const FILTER: &str = "map(select(.score > 100) | {id, name: (.name | ascii_upcase), near: (.at.x + .at.y), \
+                          tags: (.tags | sort)}) | group_by(.near % 10) | map(length)\n";
+
 fn installed(program: &str) -> anyhow::Result<PathBuf> {
     if !is_installed(program) {
         bail!("{program} is not installed");
@@ -67,10 +73,7 @@ fn installed(program: &str) -> anyhow::Result<PathBuf> {
 fn jq(size: u32, folder: &Path) -> anyhow::Result<Program> {
     let (data, filter) = (folder.join("players.json"), folder.join("filter.jq"));
     fs::write(&data, records(size))?;
-    fs::write(
-        &filter,
-        "map(select(.score > 100) | {id, name: (.name | ascii_upcase), near: (.at.x + .at.y), tags: (.tags | sort)}) | group_by(.near % 10) | map(length)\n",
-    )?;
+    fs::write(&filter, FILTER)?;
     let arguments = vec!["-c".into(), "-f".into(), text(&filter), text(&data)];
     Ok(Program { name: "jq", path: installed("jq")?, arguments })
 }
@@ -110,6 +113,22 @@ fn sqlite(size: u32, folder: &Path) -> anyhow::Result<Program> {
     )?;
     let arguments = vec!["-init".into(), text(&script), ":memory:".into(), "select 1".into()];
     Ok(Program { name: "sqlite3", path: installed("sqlite3")?, arguments })
+}
+
+fn node(size: u32, folder: &Path) -> anyhow::Result<Program> {
+    let (data, script) = (folder.join("thousand.json"), folder.join("rounds.js"));
+    fs::write(&data, records(1000))?;
+    fs::write(
+        &script,
+        "const fs = require('fs'), zlib = require('zlib');\nlet text = fs.readFileSync(process.argv[2]);\n\
+         for (let i = 0; i < +process.argv[3]; i++) {\n    const players = JSON.parse(zlib.inflateSync(zlib.deflateSync(text)));\n    \
+         text = Buffer.from(JSON.stringify(players.map(player => ({ ...player, score: player.score + 1 }))));\n}\n",
+    )?;
+    Ok(Program {
+        name: "node",
+        path: installed("node")?,
+        arguments: vec![text(&script), text(&data), size.to_string()],
+    })
 }
 
 /// The compiler proper: the program `gcc` only starts it.

@@ -11,29 +11,33 @@ use anyhow::{Context as _, bail};
 use nix::sys::utsname::uname;
 
 use super::{MEMLEAK, Tool, Watched};
-use crate::{bench::suite::target::is_installed, exec};
+use crate::exec;
 
 /// Every allocation, and the one in a thousand of its own sampling.
 ///
 /// # Errors
 /// When it or the headers are not there.
 pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
-    // Debian and others.
-    let program = ["memleak-bpfcc", "memleak"].into_iter().find(|name| is_installed(name)).context("not installed")?;
+    let places = ["/usr/sbin/memleak-bpfcc", "/usr/share/bcc/tools/memleak"];
+    let program = places.into_iter().find(|path| Path::new(path).exists()).context("not installed")?;
     let headers = headers(folder)?;
-    let tool = |name, options: &'static [&str]| {
-        let headers = headers.clone();
+    let runner = folder.join("attach_uprobe.py");
+    fs::write(&runner, include_str!("attach_uprobe.py"))?;
+    let tool = |name, only_loop, options: &'static [&str]| {
+        let (headers, runner) = (headers.clone(), runner.clone());
         let command = move |watched: &Watched<'_>| {
-            let mut command = Command::new(program);
+            // The system's own: bcc is installed for that one.
+            let mut command = Command::new("/usr/bin/python3");
+            command.arg(&runner).arg(program);
             if let Some(headers) = &headers {
                 command.env("BCC_KERNEL_SOURCE", headers);
             }
             command.args(["-p", &watched.pid.to_string(), "-O"]).arg(watched.library).args(options).arg("3600");
             Ok(command)
         };
-        Tool { name, command: Box::new(command) }
+        Tool { name, command: Box::new(command), only_loop }
     };
-    Ok(vec![tool(MEMLEAK, &[]), tool("bcc memleak, one in 1000", &["-s", "1000"])])
+    Ok(vec![tool(MEMLEAK, false, &[]), tool("bcc memleak, one in 1000", true, &["-s", "1000"])])
 }
 
 /// Headers other than those of the running kernel; `None` where these are there.

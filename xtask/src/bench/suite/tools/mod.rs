@@ -7,6 +7,7 @@ mod perf;
 mod tracer;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -21,6 +22,8 @@ use crate::demo::background::Background;
 /// After the first breakpoint: others are being put in, and tracer finds its interval.
 const SETTLING: Duration = Duration::from_secs(1);
 
+/// tracer with its default budget.
+pub const TRACER: &str = "tracer";
 /// tracer, trapping every call.
 pub const TRACER_ALWAYS: &str = "tracer, no budget";
 /// What entry-only tracing with a stack is compared with.
@@ -37,6 +40,8 @@ pub struct Tool {
     /// As shown.
     pub name: &'static str,
     command: Start,
+    /// Whether it is only tried on the loop: it is like another.
+    only_loop: bool,
 }
 
 type Start = Box<dyn Fn(&Watched<'_>) -> anyhow::Result<Command>>;
@@ -78,6 +83,13 @@ impl Tools {
         }
     }
 
+    /// Without those that are only tried on the loop.
+    #[must_use]
+    pub fn for_programs(mut self) -> Self {
+        self.tools.retain(|tool| !tool.only_loop);
+        self
+    }
+
     /// Has a tool watch a process; returns when its breakpoints are in and it has settled.
     ///
     /// # Errors
@@ -102,5 +114,9 @@ impl Tools {
 impl Drop for Tools {
     fn drop(&mut self) {
         perf::delete_event();
+        // Large, and of no interest: they fail only where nothing was recorded.
+        for file in ["perf.data", "heaptrack.raw", "tool.pb.gz"] {
+            fs::remove_file(self.folder.join(file)).ok();
+        }
     }
 }

@@ -34,8 +34,8 @@ pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
         Ok(command)
     };
     Ok(vec![
-        Tool { name: "perf stat, a probe on malloc", command: Box::new(stat) },
-        Tool { name: "perf record, a stack for every allocation", command: Box::new(record) },
+        Tool { name: "perf stat, a probe on malloc", command: Box::new(stat), only_loop: true },
+        Tool { name: "perf record, a stack for every allocation", command: Box::new(record), only_loop: false },
     ])
 }
 

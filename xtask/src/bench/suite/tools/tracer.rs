@@ -2,8 +2,8 @@
 
 use std::{path::Path, process::Command};
 
-use super::{TRACER_ALWAYS, TRACER_LIVE, Tool};
-use crate::{demo::build_tracer, exec};
+use super::{TRACER, TRACER_ALWAYS, TRACER_LIVE, Tool};
+use crate::demo::build_tracer;
 
 /// With its default, without a budget, with a stack for every allocation, and following blocks.
 ///
@@ -12,7 +12,7 @@ use crate::{demo::build_tracer, exec};
 pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
     let tracer = build_tracer()?;
     let output = folder.join("tool.pb.gz");
-    let tool = |name, options: &[&str]| {
+    let tool = |name, only_loop, options: &[&str]| {
         let (tracer, output) = (tracer.clone(), output.clone());
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let command = move |watched: &super::Watched<'_>| {
@@ -21,16 +21,13 @@ pub fn tools(folder: &Path) -> anyhow::Result<Vec<Tool>> {
             command.arg(&output).args(&options);
             Ok(command)
         };
-        Tool { name, command: Box::new(command) }
+        Tool { name, command: Box::new(command), only_loop }
     };
-    let has_budget = exec::capture(Command::new(&tracer).args(["record", "--help"]))?.contains("--max-overhead");
-    let (budget, none): (_, &[&str]) =
-        if has_budget { (Some(tool("tracer", &[])), &["--max-overhead", "none"]) } else { (None, &[]) };
-    let mut tools: Vec<Tool> = budget.into_iter().collect();
-    tools.extend([
-        tool(TRACER_ALWAYS, none),
-        tool("tracer, no budget, a stack for every allocation", &[none, &["--interval", "1"]].concat()),
-        tool(TRACER_LIVE, &[none, &["--live"]].concat()),
-    ]);
-    Ok(tools)
+    let none = ["--max-overhead", "none"].as_slice();
+    Ok(vec![
+        tool(TRACER, false, &[]),
+        tool(TRACER_ALWAYS, false, none),
+        tool("tracer, no budget, a stack for every allocation", true, &[none, &["--interval", "1"]].concat()),
+        tool(TRACER_LIVE, false, &[none, &["--live"]].concat()),
+    ])
 }

@@ -1,0 +1,69 @@
+//! Recordings that tracer makes, and a program that allocates from many stacks to make them of.
+
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use tracer::recording::{Recording, pprof};
+
+use super::target::{folder, is_installed};
+use crate::demo::background::Background;
+
+/// A recording, and what tracer said.
+///
+/// # Errors
+/// When tracer fails.
+pub fn record(
+    tracer: &Path,
+    pid: u32,
+    duration: Duration,
+    interval: &str,
+    options: &[&str],
+) -> anyhow::Result<(Recording, String)> {
+    let picture = folder()?.join("render.svg");
+    let duration = format!("{}s", duration.as_secs());
+    let mut command = Command::new(tracer);
+    command.args(["--pid", &pid.to_string(), "--duration", &duration, "--interval", interval, "--verbose", "--force"]);
+    command.args(options).arg("-o").arg(&picture);
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // 3 is a recording that lacks something; the number of samples shows whether that matters.
+    ensure!(matches!(output.status.code(), Some(0 | 3)), "{command:?} failed:\n{said}");
+    Ok((read(&picture.with_extension("pb.gz"))?, said))
+}
+
+/// Reads a recording.
+///
+/// # Errors
+/// When it is none.
+pub fn read(path: &Path) -> anyhow::Result<Recording> {
+    let file = File::open(path).with_context(|| format!("no {}", path.display()))?;
+    Ok(pprof::read(BufReader::new(file), &pprof::Limits::default())?)
+}
+
+/// Bytes that were allocated in a recording.
+pub fn bytes(recording: &Recording) -> u64 {
+    recording.about.counters.iter().flat_map(|counter| &counter.classes).map(|class| class.bytes).sum()
+}
+
+/// Node at work; `None` where it is not installed.
+///
+/// # Errors
+/// When it does not start.
+pub fn node() -> anyhow::Result<Option<Background>> {
+    if !is_installed("node") {
+        return Ok(None);
+    }
+    let script = folder()?.join("workload.js");
+    fs::write(&script, include_str!("workload.js"))?;
+    let mut node = Background::start(Command::new("node").arg(&script), &folder()?.join("node.log"))?;
+    thread::sleep(Duration::from_secs(1));
+    node.expect_running()?;
+    Ok(Some(node))
+}

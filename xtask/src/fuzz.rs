@@ -1,0 +1,80 @@
+//! `cargo xtask fuzz`: every parser of foreign bytes under libFuzzer, one target after the other.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use crate::{exec, workspace};
+
+/// Memory of one input: what is beyond it counts as a crash.
+const MEBIBYTES: u32 = 2048;
+/// Seconds for one input: likewise.
+const SECONDS: u32 = 20;
+
+/// Fuzzes the parsers of foreign bytes (fuzz/); a crash leaves its input in fuzz/artifacts. Needs `cargo install cargo-fuzz`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only these targets: the names of the files in fuzz/fuzz_targets.
+    targets: Vec<String>,
+    /// How long each runs.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "5m", value_name = "TIME")]
+    duration: Duration,
+}
+
+/// Runs them; each starts with what is in fuzz/seeds and with what earlier runs found (fuzz/corpus).
+///
+/// # Errors
+/// When there is no such target or no cargo-fuzz, and when one crashes, hangs or takes too much memory.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let fuzz = workspace::root()?.join("fuzz");
+    let all = targets(&fuzz)?;
+    if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
+        bail!("there is no fuzz target {unknown}; there are {}", all.join(", "));
+    }
+    let cargo_fuzz = Command::new("cargo-fuzz").arg("--version").output();
+    cargo_fuzz.context("cargo-fuzz does not run; install it: cargo install cargo-fuzz")?;
+    for target in all.iter().filter(|name| options.targets.is_empty() || options.targets.contains(name)) {
+        let corpus = fuzz.join("corpus").join(target);
+        fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+        let mut command = workspace::cargo()?;
+        command.args(["fuzz", "run", target]).arg(&corpus);
+        command.args(Some(fuzz.join("seeds").join(target)).filter(|seeds| seeds.is_dir()));
+        let limit = |name: &str, value: u64| format!("-{name}={value}");
+        command
+            .args(["--", "-print_final_stats=1"])
+            .arg(limit("max_total_time", options.duration.as_secs()))
+            .arg(limit("rss_limit_mb", MEBIBYTES.into()))
+            .arg(limit("timeout", SECONDS.into()))
+            // cargo-fuzz asks for sanitizers, which are for nightly compilers only.
+            .env("RUSTC_BOOTSTRAP", "1");
+        exec::exec(&mut command)?;
+    }
+    Ok(())
+}
+
+/// The names of the targets, sorted.
+fn targets(fuzz: &Path) -> anyhow::Result<Vec<String>> {
+    let folder = fuzz.join("fuzz_targets");
+    let entries = fs::read_dir(&folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.with_context(|| format!("cannot read {}", folder.display()))?;
+    let stem = |entry: fs::DirEntry| Some(entry.path().file_stem()?.to_string_lossy().into_owned());
+    let mut targets: Vec<String> = entries.into_iter().filter_map(stem).collect();
+    targets.sort_unstable();
+    Ok(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_in_the_manifest() {
+        let fuzz = workspace::root().unwrap().join("fuzz");
+        let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        let targets = targets(&fuzz).unwrap();
+        assert!(!targets.is_empty());
+        for target in targets {
+            assert!(manifest.contains(&format!("name = \"{target}\"\n")), "{target}");
+        }
+    }
+}
