@@ -205,7 +205,11 @@ fn outcome(recording: &Recording, duration: Option<Duration>) -> Outcome {
     let lost = about.losses.samples();
     let too_many = lost * 100 > recording.samples.len() as u64 + lost;
     let died = about.ended == Ended::TargetExited && duration.is_some();
-    if too_many || died || about.ended == Ended::Budget { Outcome::Incomplete } else { Outcome::Done }
+    if too_many || died || matches!(about.ended, Ended::Budget | Ended::ProbesGone) {
+        Outcome::Incomplete
+    } else {
+        Outcome::Done
+    }
 }
 
 /// Resolves on SIGINT or SIGTERM. Both are caught from the moment this returns.

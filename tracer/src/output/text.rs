@@ -61,6 +61,7 @@ pub(super) fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<
         Ended::Duration => "",
         Ended::Interrupted => ", interrupted",
         Ended::TargetExited => ", until it ended",
+        Ended::ProbesGone => ", until somebody ended the process that held the probes (tracer-attach)",
         Ended::Budget => ", until it had cost more than --max-overhead allows",
     };
     let (name, executable) = (printable(&about.process.name), printable(&about.process.executable));

@@ -1,18 +1,15 @@
 //! The programs that follow blocks from allocation to release, and the map of those in use.
 
-use std::{
-    num::NonZeroU32,
-    os::fd::{BorrowedFd, OwnedFd},
-    path::Path,
-};
+use std::{num::NonZeroU32, os::fd::BorrowedFd, path::Path, sync::Arc};
 
 use aya::{Ebpf, maps::MapError};
 use tracer_ebpf::abi::live::MAX_CALLS;
 
 use super::{
     OBJECT,
+    attacher::Attacher,
     live_map::LiveMap,
-    multi::{LinkKind, MultiError, MultiProgram, Point},
+    multi::{LinkKind, MultiError, MultiLink, MultiProgram, Point},
     programs::{LoadError, map_fd},
     return_probes::pass_filters,
 };
@@ -69,8 +66,15 @@ impl LivePrograms {
     ///
     /// # Errors
     /// [`LoadError::Live`] where the kernel has no multi links.
-    pub(super) fn load(ebpf: &mut Ebpf, options: LiveOptions) -> Result<Self, LoadError> {
-        let load = |name, kind| MultiProgram::load(OBJECT, name, kind, |name| ebpf.map(name).and_then(map_fd));
+    pub(super) fn load(
+        ebpf: &mut Ebpf,
+        options: LiveOptions,
+        attacher: Option<&Arc<Attacher>>,
+    ) -> Result<Self, LoadError> {
+        let load = |name, kind| {
+            let program = MultiProgram::load(OBJECT, name, kind, |name| ebpf.map(name).and_then(map_fd))?;
+            Ok(program.through(attacher))
+        };
         // First: it takes the verifier no time, and shows whether there are multi links.
         let release = load("release", LinkKind::Entry).map_err(LoadError::Live)?;
         let entry = load("allocation_entry", LinkKind::Entry).map_err(LoadError::Live)?;
@@ -93,7 +97,7 @@ impl LivePrograms {
         matches!(self.returns, Returns::Always(_))
     }
 
-    /// Attaches to the file at `path`, for the threads of `pid` or, without one, for every process. Closing the descriptors
+    /// Attaches to the file at `path`, for the threads of `pid` or, without one, for every process. Dropping the links
     /// detaches.
     ///
     /// # Errors
@@ -103,7 +107,7 @@ impl LivePrograms {
         path: &Path,
         points: &LivePoints,
         pid: Option<NonZeroU32>,
-    ) -> Result<Vec<OwnedFd>, MultiError> {
+    ) -> Result<Vec<MultiLink>, MultiError> {
         let (entry, returns) = match &self.returns {
             Returns::Session(session) => (session, None),
             Returns::Always(returns) => (&self.entry, Some(returns)),

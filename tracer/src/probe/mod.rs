@@ -1,5 +1,6 @@
 //! The kernel side: load the BPF object, attach it, feed it tables, and take it away again by dropping it.
 
+pub mod attacher;
 pub mod calibration;
 pub mod counters;
 pub mod features;

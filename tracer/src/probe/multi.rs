@@ -4,10 +4,11 @@
 //! perf-event uprobe stops a thread of the target for milliseconds, see ARCHITECTURE.md, "Cost".
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CString,
     fs, io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 use aya_obj::{
@@ -15,6 +16,8 @@ use aya_obj::{
     btf::BtfFeatures,
     generated::{bpf_attach_type::BPF_TRACE_UPROBE_MULTI, bpf_attr, bpf_cmd, bpf_prog_type::BPF_PROG_TYPE_KPROBE},
 };
+
+use super::attacher::{Attacher, Held, Wanted};
 
 /// Why a program for multi links could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +49,6 @@ pub enum MultiError {
          this is Linux {0}"
     )]
     OneThread(String),
-    /// A path holds a zero byte.
-    #[error("path holds a zero byte")]
-    Path,
 }
 
 /// A loaded uprobe program that attaches by multi links.
@@ -56,6 +56,17 @@ pub enum MultiError {
 pub struct MultiProgram {
     fd: OwnedFd,
     kind: LinkKind,
+    attacher: Option<Arc<Attacher>>,
+}
+
+/// Attached probes. Dropping them detaches: the breakpoints are gone soon after that begins, and it returns when no hit is
+/// under way any more.
+#[derive(Debug)]
+pub enum MultiLink {
+    /// Attached by this process.
+    Own(OwnedFd),
+    /// Attached on its behalf.
+    Held(Held),
 }
 
 /// What a multi link calls its program for (`enum bpf_attach_type`, include/uapi/linux/bpf.h).
@@ -147,7 +158,7 @@ impl MultiProgram {
         let function =
             object.functions.get(&program.function_key()).ok_or_else(|| broken(&format!("no function {name}")))?;
         let fd = load_program(name, kind, function, &program.license, &btf)?;
-        let program = Self { fd, kind };
+        let program = Self { fd, kind, attacher: None };
         program.try_link()?;
         Ok(program)
     }
@@ -159,9 +170,9 @@ impl MultiProgram {
     /// that knows the kind gets as far as to say so (EBADF). Where a process is taken for a thread, a process number
     /// below zero is not refused before that (EINVAL).
     fn try_link(&self) -> Result<(), MultiError> {
-        let refused = |pid| match self.link(c"/", &[0], &[0], pid) {
-            Ok(_) => None,
-            Err(error) => error.raw_os_error(),
+        let refused = |pid| {
+            let (kind, points) = ((self.kind.attach_type(), self.kind.flags()), [Point { file_offset: 0, cookie: 0 }]);
+            create_link(self.fd(), Path::new("/"), kind, pid, &points).err()?.raw_os_error()
         };
         match refused(0) {
             Some(libc::EBADF) => {}
@@ -174,40 +185,62 @@ impl MultiProgram {
         }
     }
 
+    /// Attaches through another process, which detaches even if this one is killed; itself without one.
+    #[must_use]
+    pub fn through(self, attacher: Option<&Arc<Attacher>>) -> Self {
+        Self { attacher: attacher.cloned(), ..self }
+    }
+
     /// The program's descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
     /// Attaches to all `points` of the file at `path` (which the kernel resolves now and no more), for the threads of `pid`
-    /// or, without one, for every process. Closing the descriptor detaches.
+    /// or, without one, for every process.
     ///
     /// # Errors
-    /// What the kernel says: ENOENT for a missing file, ESRCH for a missing process, EINVAL without multi links.
-    pub fn attach(&self, path: &Path, points: &[Point], pid: Option<u32>) -> Result<OwnedFd, MultiError> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| MultiError::Path)?;
-        let offsets: Vec<u64> = points.iter().map(|point| point.file_offset).collect();
-        let cookies: Vec<u64> = points.iter().map(|point| point.cookie).collect();
-        self.link(&path, &offsets, &cookies, pid.unwrap_or(0)).map_err(refusal)
+    /// What the kernel says: ENOENT for a missing file, ESRCH for a missing process, EINVAL without multi links. EPIPE or
+    /// ECONNRESET when the process that it attaches through is gone.
+    pub fn attach(&self, path: &Path, points: &[Point], pid: Option<u32>) -> Result<MultiLink, MultiError> {
+        let (attach_type, flags, pid) = (self.kind.attach_type(), self.kind.flags(), pid.unwrap_or(0));
+        let link = match &self.attacher {
+            Some(attacher) => attacher
+                .attach(Wanted { program: self.fd(), path, attach_type, flags, pid, points })
+                .map(MultiLink::Held),
+            None => create_link(self.fd(), path, (attach_type, flags), pid, points).map(MultiLink::Own),
+        };
+        link.map_err(refusal)
     }
+}
 
-    fn link(&self, path: &CStr, offsets: &[u64], cookies: &[u64], pid: u32) -> io::Result<OwnedFd> {
-        let mut attribute = zeroed_attribute();
-        // SAFETY: every field of the union is plain data.
-        let link = unsafe { &mut attribute.link_create };
-        link.__bindgen_anon_1.prog_fd = self.fd.as_raw_fd() as u32;
-        link.attach_type = self.kind.attach_type();
-        // SAFETY: as above.
-        let multi = unsafe { &mut link.__bindgen_anon_3.uprobe_multi };
-        multi.path = path.as_ptr() as u64;
-        multi.offsets = offsets.as_ptr() as u64;
-        multi.cookies = cookies.as_ptr() as u64;
-        multi.cnt = offsets.len().min(cookies.len()) as u32;
-        multi.flags = self.kind.flags();
-        multi.pid = pid;
-        bpf(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
-    }
+/// Attaches a program to all `points` of the file at `path`, for a process or, with 0, for every one. Closing the descriptor
+/// detaches.
+pub(super) fn create_link(
+    program: BorrowedFd<'_>,
+    path: &Path,
+    (attach_type, flags): (u32, u32),
+    pid: u32,
+    points: &[Point],
+) -> io::Result<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let offsets: Vec<u64> = points.iter().map(|point| point.file_offset).collect();
+    let cookies: Vec<u64> = points.iter().map(|point| point.cookie).collect();
+    let mut attribute = zeroed_attribute();
+    // SAFETY: every field of the union is plain data.
+    let link = unsafe { &mut attribute.link_create };
+    link.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    link.attach_type = attach_type;
+    // SAFETY: as above.
+    let multi = unsafe { &mut link.__bindgen_anon_3.uprobe_multi };
+    multi.path = path.as_ptr() as u64;
+    multi.offsets = offsets.as_ptr() as u64;
+    multi.cookies = cookies.as_ptr() as u64;
+    multi.cnt = points.len() as u32;
+    multi.flags = flags;
+    multi.pid = pid;
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
 }
 
 /// The kernel's, as `uname -r` prints it: for people.
@@ -226,7 +259,7 @@ fn load_program(
     name: &str,
     kind: LinkKind,
     function: &aya_obj::Function,
-    license: &CStr,
+    license: &std::ffi::CStr,
     btf: &OwnedFd,
 ) -> Result<OwnedFd, MultiError> {
     let functions = function.func_info.func_info_bytes();

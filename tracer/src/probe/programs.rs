@@ -21,6 +21,7 @@ use tracer_ebpf::abi::{
 
 use super::{
     OBJECT,
+    attacher::Attacher,
     kernel_event::{AttachedEvent, KernelEvent, attach_tracepoint},
     live::{LiveOptions, LivePrograms, map_sizes},
     meter::Meter,
@@ -150,7 +151,15 @@ impl Programs {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(options: &Options) -> Result<Self, LoadError> {
-        Self::load_with(options, &[])
+        Self::load_all(options, &[], None)
+    }
+
+    /// As [`Self::load`], attaching through another process.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load_through(options: &Options, attacher: &Arc<Attacher>) -> Result<Self, LoadError> {
+        Self::load_all(options, &[], Some(attacher))
     }
 
     /// As [`Self::load`], with some of the programs of [`CALIBRATION`], for [`Self::attach_program`].
@@ -158,6 +167,14 @@ impl Programs {
     /// # Errors
     /// See [`LoadError`].
     pub fn load_with(options: &Options, calibration: &[&'static str]) -> Result<Self, LoadError> {
+        Self::load_all(options, calibration, None)
+    }
+
+    fn load_all(
+        options: &Options,
+        calibration: &[&'static str],
+        attacher: Option<&Arc<Attacher>>,
+    ) -> Result<Self, LoadError> {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("EVENTS", options.ring_bytes);
         for (name, entries) in options.live.map(map_sizes).into_iter().flatten() {
@@ -165,9 +182,9 @@ impl Programs {
         }
         let mut ebpf = loader.load(OBJECT)?;
         let load = |name| MultiProgram::load(OBJECT, name, LinkKind::Entry, |name| ebpf.map(name).and_then(map_fd));
-        let multi = load("allocation").map(Arc::new);
+        let multi = load("allocation").map(|program| Arc::new(program.through(attacher)));
         let calibration = calibration.iter().map(|&name| Ok((name, load(name)?))).collect::<Result<_, MultiError>>()?;
-        let live = options.live.map(|live| LivePrograms::load(&mut ebpf, live)).transpose()?;
+        let live = options.live.map(|live| LivePrograms::load(&mut ebpf, live, attacher)).transpose()?;
         let tracepoints = attach_tracepoints(&mut ebpf)?;
         let meter = Meter::new(|name| ebpf.map(name).and_then(map_fd))?;
         let maps = Maps {

@@ -1,6 +1,6 @@
 //! Allocation probes, by the best link that the kernel has.
 
-use std::{num::NonZeroU32, os::fd::OwnedFd, path::Path};
+use std::{num::NonZeroU32, path::Path};
 
 use aya::programs::{
     ProgramError, UProbe,
@@ -9,7 +9,7 @@ use aya::programs::{
 
 use super::{
     live::LivePoints,
-    multi::{MultiError, Point},
+    multi::{MultiError, MultiLink, Point},
     programs::Programs,
 };
 
@@ -18,7 +18,7 @@ use super::{
 #[derive(Debug)]
 pub enum Probes {
     /// All in one link.
-    Multi(OwnedFd),
+    Multi(MultiLink),
     /// One perf event for each.
     PerfEvents(Vec<UProbeLink>),
 }
@@ -105,7 +105,7 @@ impl Programs {
         path: &Path,
         points: &[Point],
         pid: Option<NonZeroU32>,
-    ) -> Result<OwnedFd, MultiError> {
+    ) -> Result<MultiLink, MultiError> {
         let program = self.calibration.get(name);
         let program = program.ok_or_else(|| MultiError::Object(format!("the program {name} was not loaded")))?;
         program.attach(path, points, pid.map(NonZeroU32::get))

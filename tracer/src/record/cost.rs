@@ -5,6 +5,7 @@ use std::{fs, io, mem::MaybeUninit, num::NonZeroU32, path::Path, thread::JoinHan
 use super::windows::handle::Ended;
 use crate::{
     probe::{
+        attacher::Attacher,
         calibration::{Calibration, CalibrationError},
         multi::Point,
         programs::Programs,
@@ -75,37 +76,39 @@ impl Calibrating {
     }
 }
 
-/// What tracer itself used.
+/// What tracer itself used, with the process that attaches for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// CPU time of all its threads so far.
+    /// CPU time of all threads so far.
     cpu: Duration,
 }
 
 impl Own {
     /// So far.
-    pub fn now() -> Self {
+    pub fn now(attacher: &Attacher) -> Self {
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
         // SAFETY: a valid place for the result.
         unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
         // SAFETY: all zeroes are a valid value, and the kernel writes valid ones.
         let usage = unsafe { usage.assume_init() };
         let of = |time: libc::timeval| Duration::new(time.tv_sec.cast_unsigned(), 1000 * time.tv_usec as u32);
-        Self { cpu: of(usage.ru_utime) + of(usage.ru_stime) }
+        Self { cpu: of(usage.ru_utime) + of(usage.ru_stime) + attacher.cpu() }
     }
 
-    /// Resident memory at most, in bytes (`VmHWM` of proc_pid_status(5)).
-    fn peak() -> u64 {
+    /// Resident memory at most, in bytes (`VmHWM` of proc_pid_status(5)). The attaching process has what it has all the time.
+    fn peak(attacher: &Attacher) -> u64 {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+        (kib << 10) + attacher.private_bytes()
     }
 }
 
 /// Adds it up. `before` is what tracer had used when the recording began, which took `duration`.
-pub fn cost(ended: &Ended, budget: Option<f64>, duration: Duration, before: Own) -> Cost {
-    let tracer_cpu_ns = (Own::now().cpu - before.cpu).as_nanos() as u64;
-    Cost { tracer_cpu_ns, tracer_peak_bytes: Own::peak(), ..cost_in_target(ended, budget, duration) }
+pub fn cost(ended: &Ended, budget: Option<f64>, duration: Duration, before: Own, attacher: &Attacher) -> Cost {
+    // The other process's clock is gone with it.
+    let tracer_cpu_ns = Own::now(attacher).cpu.saturating_sub(before.cpu).as_nanos() as u64;
+    Cost { tracer_cpu_ns, tracer_peak_bytes: Own::peak(attacher), ..cost_in_target(ended, budget, duration) }
 }
 
 fn cost_in_target(ended: &Ended, budget: Option<f64>, duration: Duration) -> Cost {

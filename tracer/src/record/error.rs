@@ -17,6 +17,9 @@ pub enum SessionError {
     /// The kernel side.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The process that attaches.
+    #[error("cannot start a process to attach probes with: {0}")]
+    Attacher(#[source] io::Error),
     /// The probes.
     #[error(transparent)]
     Attach(#[from] AttachError),

@@ -36,6 +36,7 @@ use super::{
 use crate::{
     allocators::Role,
     probe::{
+        attacher::Attacher,
         kernel_types::KernelTypes,
         programs::{Options, Programs},
     },
@@ -56,6 +57,8 @@ pub struct Session {
     /// What a hit costs, while it is being measured.
     calibrating: Calibrating,
     windows: Option<Windows>,
+    /// Puts probes in and takes them out.
+    attacher: Arc<Attacher>,
     spent: Own,
     /// The program that tracer started.
     pub(super) child: Option<Child>,
@@ -97,6 +100,7 @@ impl Session {
     /// # Errors
     /// See [`SessionError`].
     pub fn new(request: Request) -> Result<Self, SessionError> {
+        let attacher = Arc::new(Attacher::start().map_err(SessionError::Attacher)?);
         let control = request.interval_control();
         // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so;
         // the program break is not followed.
@@ -114,7 +118,8 @@ impl Session {
             parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
             program_break: types.as_ref().and_then(KernelTypes::program_break).unwrap_or_default(),
         };
-        let mut programs = Programs::load(&Options { settings, ring_bytes: request.ring_bytes, live: request.live })?;
+        let options = Options { settings, ring_bytes: request.ring_bytes, live: request.live };
+        let mut programs = Programs::load_through(&options, &attacher)?;
         let calibrating = match request.event {
             None => Calibrating::begin(&mut programs),
             Some(_) => Calibrating::none(),
@@ -131,7 +136,8 @@ impl Session {
             cpu: CpuClocks::default(),
             calibrating,
             windows: None,
-            spent: Own::now(),
+            spent: Own::now(&attacher),
+            attacher,
             child: None,
             executions: 0,
             executions_followed: 0,
@@ -221,7 +227,7 @@ impl Session {
             self.programs.attach_event(event)?;
         }
         (self.started, self.start, self.start_ns) = (SystemTime::now(), Instant::now(), monotonic_ns());
-        (self.observed, self.spent) = (self.start, Own::now());
+        (self.observed, self.spent) = (self.start, Own::now(&self.attacher));
         if self.blocks.is_some() {
             self.resident = Resident::begin(&self.targets);
         }
@@ -263,6 +269,7 @@ impl Session {
         let mut ring = watch(ring)?;
         let ends: Vec<AsyncFd<OwnedFd>> =
             self.targets.iter().map(|target| watch(target.pidfd().try_clone_to_owned()?)).collect::<io::Result<_>>()?;
+        let attacher = watch(self.attacher.end()?)?;
         let deadline = self.request.duration.map(|duration| self.start + duration);
         let mut stop = std::pin::pin!(stop);
         let result = loop {
@@ -278,6 +285,8 @@ impl Session {
                 () = &mut stop => break Ok(Ended::Interrupted),
                 () = over => break Ok(Ended::Duration),
                 result = all_readable(&ends) => break result.map(|()| Ended::TargetExited),
+                // It says nothing: this is its end.
+                result = attacher.readable() => break result.map(|_| Ended::ProbesGone),
                 outcome = self.late.next() => match outcome {
                     Ok(outcome) => self.attach_late(outcome),
                     Err(error) => self.late.note(format!("a search for allocators failed: {error}")),

@@ -198,6 +198,8 @@ pub enum Ended {
     TargetExited,
     /// It cost more than it was allowed to.
     Budget,
+    /// The process that held the probes was ended by somebody else.
+    ProbesGone,
 }
 
 /// Exact counters of one probed function: kept on every call, not estimated.

@@ -2,6 +2,7 @@
 //! Run with `--test-threads=1`: the tests measure and trace the whole machine. With `--nocapture` they show what they measured.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking, and shows what it measured")]
 
+mod attacher;
 mod by_hand;
 mod children;
 mod comparison;
@@ -14,7 +15,6 @@ mod fork_exec;
 mod gdb;
 mod ground_truth;
 mod growth;
-mod kernel_log;
 mod late_allocator;
 mod launch;
 mod leaks;

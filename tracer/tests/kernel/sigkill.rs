@@ -80,6 +80,15 @@ impl Tracer {
         Self(command.spawn().expect("tracer starts"))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The exit code of one that ends by itself.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.0.wait().expect("tracer can be waited for").code()
+    }
+
     /// Fails where it has ended.
     pub fn assert_runs(&mut self) {
         assert!(self.0.try_wait().expect("tracer can be waited for").is_none(), "tracer has ended");

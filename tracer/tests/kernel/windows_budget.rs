@@ -79,7 +79,7 @@ fn a_target_that_rests_and_storms_is_within_the_budget_over_any_five_seconds() {
     println!("{truth:?}; {hit_ns:.0} ns a hit at most; {} epochs, {all:?}", epochs.len());
     // It was seen at work and at rest: the test means something.
     assert!(all.length > 13.0 && all.cpu > 0.02 * all.length && all.cpu < 0.9 * all.length, "{all:?}");
-    assert!(epochs.iter().filter(|epoch| epoch.window.calls > 0).count() >= 3, "{epochs:?}");
+    assert!(epochs.iter().any(|epoch| epoch.probability < 1.0 && epoch.window.calls > 0), "{epochs:#?}");
 
     let on_time: Vec<Passed> = passed.iter().zip(&epochs).map(|(passed, epoch)| passed.on_time(epoch)).collect();
     let worst = worst_five_seconds(&on_time).expect("five seconds were recorded");

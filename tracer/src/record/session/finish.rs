@@ -55,7 +55,8 @@ impl Session {
             counters,
             losses,
             epochs: windows.as_ref().map(|windows| windows.outcome.epochs_that_matter()).unwrap_or_default(),
-            cost: windows.map(|windows| cost(&windows, self.request.max_overhead, duration, self.spent)),
+            cost: windows
+                .map(|windows| cost(&windows, self.request.max_overhead, duration, self.spent, &self.attacher)),
             live,
             notes,
             started: self.started,
