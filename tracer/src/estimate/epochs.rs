@@ -270,7 +270,7 @@ impl Scenario {
 }
 
 /// fₖ: the share of an epoch in which hits were counted, as far as it was left to chance.
-fn fraction(epoch: &Epoch) -> f64 {
+pub(super) fn fraction(epoch: &Epoch) -> f64 {
     let window = &epoch.window;
     let planned = match window.planned_ns {
         0 if window.capped => (epoch.probability * epoch.length_ns as f64).max(window.length_ns as f64),
