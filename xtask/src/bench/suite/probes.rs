@@ -1,13 +1,13 @@
 //! BPF programs on malloc and free of the target.
 
-use std::{num::NonZeroU32, os::fd::OwnedFd, path::PathBuf};
+use std::{num::NonZeroU32, path::PathBuf};
 
 use anyhow::{Context as _, anyhow, ensure};
 use tracer::{
     allocators::{self, End, ModuleSymbols, ProbePoint},
     probe::{
         live::{LiveOptions, LivePoints},
-        multi::Point,
+        multi::{MultiLink, Point},
         programs::{CALIBRATION, Options, Programs},
         uprobes::Probes as Attached,
     },
@@ -143,7 +143,7 @@ impl Probes {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn link(&self, program: &str, point: Point, pid: u32) -> anyhow::Result<OwnedFd> {
+    pub fn link(&self, program: &str, point: Point, pid: u32) -> anyhow::Result<MultiLink> {
         Ok(self.programs.attach_program(program, &self.library, &[point], NonZeroU32::new(pid))?)
     }
 
@@ -151,7 +151,7 @@ impl Probes {
     ///
     /// # Errors
     /// What the kernel says, or when the programs were not loaded.
-    pub fn follow(&self, points: &LivePoints, pid: u32) -> anyhow::Result<Vec<OwnedFd>> {
+    pub fn follow(&self, points: &LivePoints, pid: u32) -> anyhow::Result<Vec<MultiLink>> {
         let live = self.programs.live.as_ref().context("the programs that follow blocks were not loaded")?;
         Ok(live.attach(&self.library, points, NonZeroU32::new(pid))?)
     }
