@@ -73,7 +73,9 @@ fn the_same_program_has_not_changed_and_another_has() {
         pairs_told += 1;
         wrong += usize::from(!reported.is_empty());
     }
-    assert!(wrong * 20 <= pairs_told, "{wrong} of {pairs_told} pairs of recordings of one program differ");
+    // One pair in twenty may differ. That of 21 more than 4 do would come once in 300 times, were they independent; what the rate
+    // is, many more recordings say that are made up (`profile::difference::tests`).
+    assert!(wrong <= 4, "{wrong} of {pairs_told} pairs of recordings of one program differ");
 
     let changed = run(1000, PARSES[1]);
     for before in &same[..3] {
