@@ -7,8 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     recording::alone,
     sigkill::{Code, LOOK, Tracer, wait_until},
-    storm::{Rhythm, Storm},
+    storm::Storm,
 };
+
+/// What the program allocates when its probes are gone.
+const CALLS: u64 = 1 << 16;
 
 /// That of a tracer.
 fn attacher(tracer: u32) -> Option<Pid> {
@@ -31,7 +34,7 @@ fn has_thread(process: u32, name: &str) -> bool {
 fn a_recording_ends_with_the_process_that_holds_its_probes() {
     let Some(_guard) = alone() else { return };
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut storm = Storm::endless(1, Rhythm::STEADY);
+    let mut storm = Storm::of(1, CALLS);
     let code = Code::of(storm.pid());
     let mut tracer = Tracer::start(storm.pid(), &["--max-overhead", "none", "-o", "it.svg"], directory.path());
     wait_until("the recording begins", LOOK, || {
@@ -47,6 +50,6 @@ fn a_recording_ends_with_the_process_that_holds_its_probes() {
     // The process that was ended is the one that lets go, and tracer does not wait for it.
     wait_until("the breakpoints go", LOOK, || code.changed() == 0);
     storm.go();
-    assert!(storm.stop().calls > 0);
+    assert_eq!(storm.stop().calls, CALLS);
     storm.finish();
 }

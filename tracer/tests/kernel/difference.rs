@@ -15,12 +15,12 @@ use crate::{
 };
 
 const PROGRAM: Build = Build::new(Compiler::Gcc, "busy.c", &["-O2"]);
-/// Units of work in a recording.
-const ROUNDS: u32 = 10_000;
+/// Units of work in a recording: a second or two, of which begin and end are a small part.
+const ROUNDS: u32 = 80_000;
 /// Allocations of each request's parser, before and after the change.
 const PARSES: [&str; 2] = ["20", "10"];
 /// A thousand samples or two.
-const INTERVAL: IntervalSetting = IntervalSetting::Fixed(16 << 10);
+const INTERVAL: IntervalSetting = IntervalSetting::Fixed(128 << 10);
 /// Recordings of the same program; 21 pairs.
 const SAME: usize = 7;
 
