@@ -22,8 +22,8 @@ const CALLS: &str = "6000000";
 const RECORDINGS: usize = 8;
 /// Of which this many may miss the truth: fewer than one in 3,000 such tests does so by chance where each holds it in 95 %.
 const MISSED: usize = 3;
-/// Lower bounds alone say that the machine was too busy to tell what a hit costs. Not of more than half of the recordings.
-const BOUNDED: usize = 4;
+/// Lower bounds alone say that the machine was too busy to tell what a hit costs: where it is all the time, most of them do.
+const BOUNDED: usize = 6;
 
 #[test]
 fn a_million_calls_a_second_lie_in_the_intervals_of_their_totals() {
