@@ -21,16 +21,16 @@
 //!
 //! c has a band, and α is as good as the CPU time is even. Everything is computed with the middle of the band, with its lower
 //! end and α = 0, and with its upper end and α = 1; what that changes goes into the intervals ([`super::totals`]).
-//! The band is narrowed by what was seen: hits cannot have taken more than all the CPU time there was in windows. Nothing
-//! else that windows see bounds it honestly. The shortest way from one hit to the next bounds what the cheapest hit costs, and
-//! so does a second breakpoint in the same function, which finds everything in the cache: both say less of the mean than the
-//! calibration does. What windows have of CPU time beyond what there is outside is (1 - α) h c: a lower bound, but as
-//! uncertain as the load of the program is uneven.
+//! The band is narrowed by what was seen: hits cannot have taken more than all the CPU time there was in windows, nor less
+//! than what windows have of it beyond what there is outside, (1 - α) h c ([`super::excess`]). The shortest way from one hit to the
+//! next bounds what the cheapest hit costs, and so does a second breakpoint in the same function, which finds everything in the
+//! cache: both say less of the mean than the calibration does.
 //!
 //! How much c decides depends on how much slower the program is in windows: with a band from 0.7 to 1.4 times its middle and
 //! a slowdown of 2, totals are known from 0.77 to 1.67 times the estimate. There is an upper end as long as it is at most
 //! [`MOST_SPREAD`] times the lower one.
 
+use super::band::Band;
 use super::interval::Interval;
 use crate::recording::About;
 use crate::recording::about::{Cost, Epoch};
@@ -136,7 +136,7 @@ impl Epochs {
         if !drawn.contains(&true) {
             return None;
         }
-        let band = Band::new(about.cost.as_ref(), epochs);
+        let band = recorded(about.cost.as_ref(), epochs);
         let scenarios = [
             Scenario::new(epochs, band.mid, MOST_SLOWDOWN, None),
             Scenario::new(epochs, band.low, MOST_SLOWDOWN, Some(0.0)),
@@ -204,28 +204,20 @@ impl Epochs {
     }
 }
 
-/// What a hit costs, in nanoseconds.
-struct Band {
-    mid: f64,
-    low: f64,
-    high: f64,
-}
-
-impl Band {
-    fn new(cost: Option<&Cost>, epochs: &[Epoch]) -> Self {
-        let (mut cpu, mut hits) = (0.0, 0.0);
-        for window in epochs.iter().map(|epoch| &epoch.window) {
-            cpu += window.cpu_ns as f64;
-            hits += window.hits as f64;
-        }
-        let most = if hits > 0.0 { cpu / hits } else { 0.0 };
-        let clean = |ns: f64| if ns.is_finite() { ns.clamp(0.0, most) } else { 0.0 };
-        let (mid, low, high) = cost.map_or((0.0, 0.0, 0.0), |cost| (cost.hit_ns, cost.hit_ns_low, cost.hit_ns_high));
-        // A lower end that cannot be true says nothing.
-        let low = if low >= most { 0.0 } else { clean(low) };
-        let mid = clean(mid).max(low);
-        Self { mid, low, high: clean(high).max(mid) }
+/// What a hit cost, by what was recorded, which files may say anything of.
+fn recorded(cost: Option<&Cost>, epochs: &[Epoch]) -> Band {
+    let (mut cpu, mut hits) = (0.0, 0.0);
+    for window in epochs.iter().map(|epoch| &epoch.window) {
+        cpu += window.cpu_ns as f64;
+        hits += window.hits as f64;
     }
+    let most = if hits > 0.0 { cpu / hits } else { 0.0 };
+    let clean = |ns: f64| if ns.is_finite() { ns.clamp(0.0, most) } else { 0.0 };
+    let (mid, low, high) = cost.map_or((0.0, 0.0, 0.0), |cost| (cost.hit_ns, cost.hit_ns_low, cost.hit_ns_high));
+    // A lower end that cannot be true says nothing.
+    let low = if low >= most { 0.0 } else { clean(low) };
+    let mid = clean(mid).max(low);
+    Band { mid, low, high: clean(high).max(mid) }
 }
 
 /// Weights at one cost of a hit.

@@ -44,6 +44,7 @@
 //! is why losses are printed. (Without exact counters, intervals of large parts are wider than they need be: that the
 //! total number of samples is known is not made use of.)
 
+pub mod band;
 pub mod between;
 pub mod calibration;
 mod chain;

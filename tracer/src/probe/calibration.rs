@@ -26,18 +26,7 @@ use super::{
     settings::SharedSettings,
     uprobes::{AttachError, Probes},
 };
-use crate::{allocators::Execution, symbolize::confine::block_signals};
-
-/// An estimate in nanoseconds, and the band it lies in.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Band {
-    /// Lower end.
-    pub low: f64,
-    /// Estimate.
-    pub mid: f64,
-    /// Upper end.
-    pub high: f64,
-}
+use crate::{allocators::Execution, estimate::band::Band, symbolize::confine::block_signals};
 
 /// What a hit costs that is not sampled, by what the kernel does with the instruction under the breakpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -204,13 +204,22 @@ impl MultiProgram {
     /// ECONNRESET when the process that it attaches through is gone.
     pub fn attach(&self, path: &Path, points: &[Point], pid: Option<u32>) -> Result<MultiLink, MultiError> {
         let (attach_type, flags, pid) = (self.kind.attach_type(), self.kind.flags(), pid.unwrap_or(0));
-        let link = match &self.attacher {
-            Some(attacher) => attacher
-                .attach(Wanted { program: self.fd(), path, attach_type, flags, pid, points })
-                .map(MultiLink::Held),
-            None => create_link(self.fd(), path, (attach_type, flags), pid, points).map(MultiLink::Own),
-        };
-        link.map_err(refusal)
+        match &self.attacher {
+            Some(attacher) => {
+                let wanted = Wanted { program: self.fd(), path, attach_type, flags, pid, points };
+                attacher.attach(wanted).map(MultiLink::Held).map_err(refusal)
+            }
+            None => self.attach_here(path, points, pid),
+        }
+    }
+
+    /// As [`Self::attach`], never through another process. `pid`: 0 for every one.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn attach_here(&self, path: &Path, points: &[Point], pid: u32) -> Result<MultiLink, MultiError> {
+        let kind = (self.kind.attach_type(), self.kind.flags());
+        create_link(self.fd(), path, kind, pid, points).map(MultiLink::Own).map_err(refusal)
     }
 }
 

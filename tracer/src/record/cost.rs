@@ -4,10 +4,10 @@ use std::{fs, io, mem::MaybeUninit, num::NonZeroU32, path::Path, thread::JoinHan
 
 use super::windows::handle::Ended;
 use crate::{
-    estimate::{Estimate, excess, quantile::NORMAL},
+    estimate::{band::Band, excess},
     probe::{
         attacher::Attacher,
-        calibration::{Band, Calibration, CalibrationError},
+        calibration::{Calibration, CalibrationError},
         multi::Point,
         programs::Programs,
         uprobes::Probes,
@@ -118,12 +118,9 @@ fn cost_in_target(ended: &Ended, budget: Option<f64>, duration: Duration) -> Cos
     let sampling_ns = if sums.hits > 0 { 1e9 * sums.sampling / hits } else { 0.0 };
     // Hits cannot have taken more than all the CPU time there was while they were counted.
     let most = outcome.hit_bound.map_or(f64::INFINITY, |bound| 1e9 * bound);
-    let measured = Band { low: hit.low + sampling_ns, mid: hit.mid + sampling_ns, high: hit.high + sampling_ns };
-    let Band { low, mid, high } = match excess::cost_of_a_hit(&outcome.epochs) {
-        Some(least) => at_least(measured, least),
-        None => measured,
-    };
-    let [low, mid, high] = [low, mid, high].map(|ns| ns.min(most));
+    let measured = hit.map(|ns| ns + sampling_ns);
+    let hit = excess::cost_of_a_hit(&outcome.epochs).map_or(measured, |least| measured.at_least(least));
+    let Band { low, mid, high } = hit.map(|ns| ns.min(most));
     let windows = || outcome.epochs.iter().map(|epoch| &epoch.window);
     let cpu: f64 = windows().map(|window| window.cpu_ns as f64).sum();
     let taken: f64 = windows().map(|window| window.hits as f64 * mid).sum();
@@ -143,19 +140,6 @@ fn cost_in_target(ended: &Ended, budget: Option<f64>, duration: Duration) -> Cos
         bound: part(outcome.disturbed),
         ..Cost::default()
     }
-}
-
-/// A band with what windows say: a hit costs no less. What they say of its middle counts by how well each of the two is known.
-fn at_least(band: Band, least: Estimate) -> Band {
-    let error = least.variance.sqrt();
-    let low = band.low.max(least.value - NORMAL * error);
-    let of_band = ((band.high - band.low) / (2.0 * NORMAL)).powi(2);
-    if least.value <= band.mid || of_band + least.variance <= 0.0 {
-        return Band { low: low.min(band.mid), ..band };
-    }
-    let mid = (band.mid * least.variance + least.value * of_band) / (of_band + least.variance);
-    let left = (of_band * least.variance / (of_band + least.variance)).sqrt();
-    Band { low: low.min(mid), mid, high: band.high.max(mid + NORMAL * left) }
 }
 
 #[cfg(test)]
@@ -181,21 +165,6 @@ mod tests {
         assert_eq!((cost.spent_ns, cost.spent_ns_high, cost.target_cpu_ns), (7_000_000, 10_000_000, 1_000_000_000));
         assert_eq!((cost.probed_share, cost.bound), (0.011, 0.02));
         assert!((cost.slowdown_in_windows - 10.0 / (10.0 - 6.93)).abs() < 1e-9);
-    }
-
-    #[test]
-    fn windows_say_what_a_hit_costs_at_least() {
-        let band = Band { low: 600.0, mid: 900.0, high: 1_600.0 };
-        let least = |value: f64, error: f64| at_least(band, Estimate { value, variance: error * error });
-        // Little is known of it, or nothing new.
-        assert_eq!(least(100.0, 500.0), band);
-        assert_eq!(least(880.0, 1.0), Band { low: 880.0 - NORMAL, ..band });
-        // Much is.
-        let Band { low, mid, high } = least(1_400.0, 50.0);
-        assert!((1_300.0..1_310.0).contains(&low) && (1_370.0..1_400.0).contains(&mid), "{low} {mid}");
-        assert_eq!(high, 1_600.0);
-        let Band { mid, high, .. } = least(2_000.0, 50.0);
-        assert!(high > mid && (1_900.0..2_000.0).contains(&mid), "{mid} {high}");
     }
 
     #[test]

@@ -17,10 +17,8 @@ use super::{
 };
 use crate::{
     allocators::Execution,
-    probe::{
-        calibration::{Band, Calibration},
-        programs::Programs,
-    },
+    estimate::band::Band,
+    probe::{calibration::Calibration, programs::Programs},
     record::{attached::Scope, budget::Budget, error::SessionError, links::Link},
 };
 

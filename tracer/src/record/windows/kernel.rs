@@ -1,7 +1,6 @@
 //! The kernel and the traced processes.
 
 use std::{
-    num::NonZeroU32,
     path::Path,
     sync::{
         Arc,
@@ -17,8 +16,9 @@ use aya::maps::MapError;
 use super::{Glance, Reading, World};
 use crate::{
     allocators::Execution,
+    estimate::band::Band,
     probe::{
-        calibration::{Band, Calibration},
+        calibration::Calibration,
         meter::Meter,
         multi::{MultiProgram, Point},
         own::{EXECUTABLE, file_offset, never_called},
@@ -249,8 +249,9 @@ impl World for Kernel {
     fn prepare(&mut self) {
         let Some(program) = self.tools.program.clone() else { return };
         let Ok(file_offset) = file_offset(never_called as extern "C" fn() as usize) else { return };
-        let own = NonZeroU32::new(std::process::id()).map(NonZeroU32::get);
-        if let Ok(link) = program.attach(Path::new(EXECUTABLE), &[Point { file_offset, cookie: 0 }], own) {
+        let points = [Point { file_offset, cookie: 0 }];
+        // Whatever becomes of it, it is in nobody but tracer.
+        if let Ok(link) = program.attach_here(Path::new(EXECUTABLE), &points, std::process::id()) {
             self.close(link);
         }
     }
@@ -304,8 +305,8 @@ impl World for Kernel {
         self.reading
     }
 
-    fn hit_bound(&self) -> f64 {
-        self.band().high / 1e9
+    fn hit(&self) -> Band {
+        self.band()
     }
 
     fn settle(&mut self) {

@@ -3,6 +3,7 @@
 //! Runs in a thread of its own, since probes that must go must not wait for anything else. What it works on is a [`World`]:
 //! the kernel, or a simulation.
 
+mod account;
 pub mod handle;
 pub mod kernel;
 #[cfg(test)]
@@ -11,9 +12,15 @@ mod simulation;
 mod tests;
 pub mod world;
 
-pub use self::world::{Glance, Reading, World};
+pub use self::{
+    account::Outcome,
+    world::{Glance, Reading, World},
+};
 use super::budget::{Budget, Flow, Plan, Seen};
-use crate::recording::about::{Epoch, Window};
+use crate::{
+    estimate::Estimate,
+    recording::about::{Epoch, Window},
+};
 
 /// Seconds between two looks at what probes cost while they are in.
 const LOOK: f64 = 0.005;
@@ -21,24 +28,6 @@ const LOOK: f64 = 0.005;
 const LOOK_UNBOUNDED: f64 = 0.25;
 /// How long before a switch it is prepared, in seconds: the kernel's grace period (RCU), which that takes, is about as long.
 const PREPARE: f64 = 0.006;
-
-/// CPU seconds and hits from which on they bound the cost of a hit.
-const ENOUGH_CPU: f64 = 0.02;
-/// See [`ENOUGH_CPU`].
-const ENOUGH_HITS: u64 = 2000;
-
-/// What was done.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// All epochs.
-    pub epochs: Vec<Epoch>,
-    /// Seconds that breakpoints were in.
-    pub in_place: f64,
-    /// The same, with what their coming and going may have taken besides.
-    pub disturbed: f64,
-    /// Seconds that a hit costs at most, by what windows saw: CPU time in windows over hits.
-    pub hit_bound: Option<f64>,
-}
 
 /// Runs until the world says that the recording is over. Probes are in and counting is on since its begin; when this
 /// returns, counting is off, and probes are gone.
@@ -53,6 +42,7 @@ pub fn run(world: &mut impl World, budget: &mut Budget) -> Outcome {
         came: Some(0.0),
         prepared: false,
         in_windows: (0.0, 0),
+        least: None,
     };
     run.epochs();
     run.rest();
@@ -75,6 +65,8 @@ struct Run<'a, W> {
     prepared: bool,
     /// CPU time and hits in windows.
     in_windows: (f64, u64),
+    /// What a hit costs at least, in nanoseconds.
+    least: Option<Estimate>,
 }
 
 /// How waiting ended.
@@ -86,18 +78,6 @@ enum Wait {
     Stop,
     /// The recording is over.
     Over,
-}
-
-impl Outcome {
-    /// Whether probes left before the end.
-    pub fn left(&self) -> bool {
-        self.epochs.iter().any(|epoch| epoch.probability < 1.0)
-    }
-
-    /// The epochs; none where probes were in all the time.
-    pub fn epochs_that_matter(&self) -> Vec<Epoch> {
-        if self.left() { self.epochs.clone() } else { Vec::new() }
-    }
 }
 
 impl<W: World> Run<'_, W> {
@@ -346,59 +326,6 @@ impl<W: World> Run<'_, W> {
             cpu: (after.1.cpu - before.1.cpu).max(0.0),
             spent: hits * self.hit_bound() + (after.1.sampling - before.1.sampling).max(0.0),
         }
-    }
-
-    /// Hits cannot have taken more than all the CPU time there was.
-    fn learn(&mut self, cpu: f64, hits: u64) {
-        self.in_windows.0 += cpu;
-        self.in_windows.1 += hits;
-        let (cpu, hits) = self.in_windows;
-        if cpu > ENOUGH_CPU && hits > ENOUGH_HITS {
-            self.outcome.hit_bound = Some(cpu / hits as f64);
-        }
-        self.budget.set_hit(self.hit_bound());
-    }
-
-    /// Upper end of what a hit costs, in seconds.
-    fn hit_bound(&self) -> f64 {
-        self.world.hit_bound().min(self.outcome.hit_bound.unwrap_or(f64::INFINITY))
-    }
-
-    /// Adds an epoch that is over, with the hits since the last one.
-    fn write(&mut self, epoch: Epoch) {
-        self.outcome.epochs.push(epoch);
-        self.write_hits();
-    }
-
-    fn write_hits(&mut self) {
-        let now = self.passed.1;
-        if let Some(epoch) = self.outcome.epochs.last_mut() {
-            epoch.hits += now.hits.saturating_sub(self.written.hits);
-            epoch.sampling_ns += nanoseconds(now.sampling).saturating_sub(nanoseconds(self.written.sampling));
-            self.written = now;
-        }
-    }
-
-    /// Hits that were under way when the last window was closed.
-    fn rest(&mut self) {
-        self.world.settle();
-        self.pass();
-        self.write_hits();
-        let rest = self.counted();
-        let last = self.outcome.epochs.iter_mut().rev().map(|epoch| &mut epoch.window).find(|window| window.calls > 0);
-        if let Some(window) = last {
-            window.hits += rest.hits;
-            window.calls += rest.calls;
-            window.bytes = window.bytes.wrapping_add(rest.bytes);
-        }
-    }
-
-    /// What was counted since this was last asked.
-    fn counted(&mut self) -> Reading {
-        let now = self.world.read();
-        let counted = now.since(self.read);
-        self.read = now;
-        counted
     }
 }
 

@@ -1,6 +1,7 @@
 //! A target and a kernel that are computed: what windows do to it, and what they see of it, is known exactly.
 
 use super::world::{Glance, Reading, World};
+use crate::estimate::band::Band;
 
 /// What the target would do alone at a time.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,17 @@ pub struct Load {
     pub calls: f64,
 }
 
+/// What hits do to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slows {
+    /// Nothing.
+    Never,
+    /// It does less in the same CPU time: it takes all there is.
+    Less,
+    /// It does the same in more CPU time: it does what comes.
+    Longer,
+}
+
 /// See the module.
 pub struct Simulation<F> {
     /// The load at each time.
@@ -19,8 +31,8 @@ pub struct Simulation<F> {
     pub hit: f64,
     /// Seconds a hit is taken to cost at most.
     pub hit_high: f64,
-    /// Whether hits slow the target: then it does less in the same CPU time.
-    pub slows: bool,
+    /// What hits do to the target.
+    pub slows: Slows,
     /// How long a switch takes that is not prepared.
     pub lag: f64,
     /// The recording's length.
@@ -52,7 +64,7 @@ impl<F: Fn(f64) -> Load> Simulation<F> {
             load,
             hit: 0.7e-6,
             hit_high: 1e-6,
-            slows: true,
+            slows: Slows::Less,
             lag: 0.008,
             length,
             made: 0.0,
@@ -76,9 +88,13 @@ impl<F: Fn(f64) -> Load> Simulation<F> {
         while left > 1e-12 {
             let step = left.min(STEP);
             let Load { cpu, calls } = (self.load)(self.now);
-            let used = cpu * step;
-            let slowed = if self.attached && self.slows { 1.0 + calls * self.hit } else { 1.0 };
-            let made = calls * used / slowed;
+            let times = if self.attached { 1.0 + calls * self.hit } else { 1.0 };
+            let (less, longer) = match self.slows {
+                Slows::Never => (1.0, 1.0),
+                Slows::Less => (times, 1.0),
+                Slows::Longer => (1.0, times),
+            };
+            let (used, made) = (cpu * step * longer, calls * cpu * step / less);
             self.made += made;
             self.cpu += used;
             if self.attached {
@@ -164,8 +180,9 @@ impl<F: Fn(f64) -> Load> World for Simulation<F> {
         Reading { hits: calls, calls, bytes: 64 * calls }
     }
 
-    fn hit_bound(&self) -> f64 {
-        self.hit_high
+    fn hit(&self) -> Band {
+        let high = 1e9 * self.hit_high;
+        Band { low: 0.4 * high, mid: 0.7 * high, high }
     }
 
     fn settle(&mut self) {}

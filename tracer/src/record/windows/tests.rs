@@ -1,5 +1,5 @@
 use super::{
-    simulation::{Load, Simulation},
+    simulation::{Load, Simulation, Slows},
     *,
 };
 
@@ -63,6 +63,23 @@ fn no_load_spends_more_than_the_budget_in_any_five_seconds() {
             assert!(!outcome.left() || spent > 0.1 * SHARE * used, "{name}: {spent} of {used}");
         }
     }
+}
+
+#[test]
+fn windows_tell_what_a_hit_costs_a_target_that_does_what_comes() {
+    let share = |hit: f64, slows: Slows| {
+        let mut world = Simulation::new(11, 60.0, |_| Load { cpu: 0.5, calls: 400e3 });
+        (world.hit, world.hit_high, world.slows) = (hit, 1e-6, slows);
+        record(&mut world);
+        let ((cpu, spent), (used, in_all)) = (world.history[15_000], world.history[59_000]);
+        (in_all - spent) / (used - cpu)
+    };
+    let (as_thought, dearer) = (share(0.7e-6, Slows::Longer), share(2.5e-6, Slows::Longer));
+    println!("{:.2} % and {:.2} % spent", 100.0 * as_thought, 100.0 * dearer);
+    assert!(as_thought <= SHARE && dearer <= SHARE, "{as_thought} and {dearer}");
+    // One that takes all the CPU time there is does not tell: the test can fail.
+    let unseen = share(2.5e-6, Slows::Less);
+    assert!(unseen > dearer, "{unseen}");
 }
 
 #[test]
@@ -135,7 +152,7 @@ fn error_on_bursts(fixed: Option<f64>) -> (f64, f64) {
         };
         let mut world = Simulation::new(u64::from(recording) + 1, 15.0, load);
         // Slowing is for estimates to correct; here only the choice of windows is of interest.
-        (world.slows, world.fixed) = (false, fixed);
+        (world.slows, world.fixed) = (Slows::Never, fixed);
         let outcome = record(&mut world);
         errors.push(estimate(&outcome) / world.made - 1.0);
     }

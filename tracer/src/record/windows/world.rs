@@ -1,5 +1,7 @@
 //! What windows work on.
 
+use crate::estimate::band::Band;
+
 /// The kernel and the target, or a simulation of both. Times are in seconds since the recording began.
 pub trait World {
     /// The time.
@@ -20,8 +22,8 @@ pub trait World {
     fn glance(&mut self) -> Glance;
     /// What was counted so far.
     fn read(&mut self) -> Reading;
-    /// Upper end of what a hit costs, in seconds, by what kind of hits there were.
-    fn hit_bound(&self) -> f64;
+    /// What a hit costs that is not sampled, by what kind of hits there were and what was measured before.
+    fn hit(&self) -> Band;
     /// Waits until no hit is under way any more, with probes gone.
     fn settle(&mut self);
     /// From here on the target's CPU time is wanted exactly.
