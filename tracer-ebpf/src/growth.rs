@@ -14,9 +14,9 @@ use tracer_ebpf::abi::{
 
 use crate::{
     allocation, interrupted,
+    kernel_memory::read_kernel,
     maps::{BREAKS, SETTINGS, Scratch, count_loss},
     processes, sampling,
-    unwind::read_kernel,
 };
 
 /// Offset of the result in a `sys_exit_*` record (its `format` file in tracefs).

@@ -11,6 +11,7 @@ mod cpu;
 mod events;
 mod growth;
 mod interrupted;
+mod kernel_memory;
 mod live;
 mod maps;
 mod processes;

@@ -23,8 +23,8 @@ use crate::{
     atomic,
     bits::mask,
     events::process_changed,
+    kernel_memory::read_kernel,
     maps::{CHANGES, MAPPING_THREADS, MappingCall, PROCESSES, SETTINGS, count_loss},
-    unwind::read_kernel,
 };
 
 /// Offset of the first argument in a `sys_enter_*` record (its `format` file in tracefs): common fields and the number of the
