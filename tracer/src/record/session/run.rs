@@ -1,0 +1,107 @@
+//! The loop: waits for whatever comes first.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
+
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::Session;
+use crate::{
+    record::{child::Child, error::SessionError, request::Progress},
+    recording::about::Ended,
+};
+
+/// How often the ring buffer is looked at when nobody wakes us, and the counters are read.
+const LOOK: Duration = Duration::from_millis(100);
+/// The same during the first [`SETTLING`]: until the interval fits the target's rate.
+const LOOK_AT_FIRST: Duration = Duration::from_millis(10);
+/// See [`LOOK_AT_FIRST`].
+const SETTLING: Duration = Duration::from_millis(100);
+
+impl Session {
+    /// Collects until the duration is over, all targets have ended or `stop` says so.
+    ///
+    /// # Errors
+    /// [`SessionError::Wait`] or [`SessionError::Map`]; what was collected so far stays and can be finished.
+    pub async fn run(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        mut show: impl FnMut(Progress),
+    ) -> Result<Ended, SessionError> {
+        let Some(ring) = self.programs.maps.events.take() else { return Ok(Ended::Interrupted) };
+        let mut ring = watch(ring)?;
+        let ends: Vec<AsyncFd<OwnedFd>> =
+            self.targets.iter().map(|target| watch(target.pidfd().try_clone_to_owned()?)).collect::<io::Result<_>>()?;
+        let attacher = watch(self.attacher.end()?)?;
+        let deadline = self.request.duration.map(|duration| self.start + duration);
+        let mut stop = std::pin::pin!(stop);
+        let result = loop {
+            let look = if self.start.elapsed() < SETTLING { LOOK_AT_FIRST } else { LOOK };
+            let over = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut stop => break Ok(Ended::Interrupted),
+                () = over => break Ok(Ended::Duration),
+                result = all_readable(&ends) => break result.map(|()| Ended::TargetExited),
+                // It says nothing: this is its end.
+                result = attacher.readable() => break result.map(|_| Ended::ProbesGone),
+                outcome = self.late.next() => match outcome {
+                    Ok(outcome) => self.attach_late(outcome),
+                    Err(error) => self.late.note(format!("a search for allocators failed: {error}")),
+                },
+                result = ring.readable_mut() => match result {
+                    Ok(mut guard) => {
+                        if !self.drain(guard.get_inner_mut()) {
+                            guard.clear_ready();
+                        }
+                    }
+                    Err(error) => break Err(error),
+                },
+                () = tokio::time::sleep(self.processes.next_refresh().map_or(look, |refresh| refresh.min(look))) => {
+                    while self.drain(ring.get_mut()) {}
+                }
+            }
+            if self.executions > self.executions_followed
+                || self.events_lost && self.child.as_ref().is_some_and(Child::is_stopped)
+            {
+                self.follow_child()?;
+            }
+            self.processes.refresh_changed(&mut self.programs.maps)?;
+            for (process, scan) in self.processes.arrived().into_iter().filter(|_| self.request.event.is_none()) {
+                let (modules, points) = (self.processes.modules(), self.attached.points());
+                self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
+            }
+            self.keep_bounded()?;
+            if self.looked.elapsed() >= look {
+                show(self.observe()?);
+                if self.is_over_budget() {
+                    break Ok(Ended::Budget);
+                }
+            }
+        };
+        self.programs.maps.events = Some(ring.into_inner());
+        Ok(result?)
+    }
+}
+
+/// Resolves when all descriptors are readable.
+async fn all_readable(descriptors: &[AsyncFd<OwnedFd>]) -> io::Result<()> {
+    for descriptor in descriptors {
+        descriptor.readable().await?.retain_ready();
+    }
+    Ok(())
+}
+
+/// Registers an owner of a descriptor with the event loop.
+fn watch<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: both types that come here own their descriptor and keep it open until they are dropped.
+    unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }.map_err(io::Error::from)
+}
