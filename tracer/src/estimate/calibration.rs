@@ -17,23 +17,26 @@
 //! with Y as it is in the windows, and the residuals are S (ω 1ₐ - r). What windows differ by comes on top
 //! ([`super::between`]).
 
+mod bundles;
 mod cells;
 mod intervals;
+mod windows;
 
+pub(super) use bundles::by_stratum;
+
+use bundles::{Bundle, weigh_sample, weight_in};
 use cells::{cell_of, exact_cells, exact_total};
+use windows::Windows;
 
-use super::between::{Between, Whole};
 use super::chain::Chain;
 use super::compare::share;
-use super::epochs::{Epochs, Slowdown, Weight};
-use super::inclusion::{weigh, weigh_tick};
+use super::epochs::{Epochs, Slowdown};
 use super::interval;
 use super::measure::{Estimate, Exact, Measure};
 use super::parts::{Groups, Parts, Scratch};
-use super::quantile::NORMAL;
 use super::strata::{Design, Strata};
-use super::totals::{self, Bounded, Totals};
-use crate::recording::{About, Recording, Sample, StackIndex, about::Source};
+use super::totals::{Bounded, Totals};
+use crate::recording::{About, Recording, Sample, StackIndex};
 
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
@@ -51,30 +54,6 @@ pub struct Calibration {
     pub(super) totals: Totals,
     /// What all samples speak for where these are [`Self::select`]ed ones and that is known exactly.
     pub(super) selected_of: Option<Measure>,
-}
-
-/// What samples were taken in windows has more.
-#[derive(Clone, Debug)]
-pub(super) struct Windows {
-    epochs: Epochs,
-    between: Between,
-    /// By window in place of stratum, scaled.
-    bundles: Vec<Bundle>,
-}
-
-impl Windows {
-    /// What each of them stands for.
-    pub(super) fn epochs(&self) -> &Epochs {
-        &self.epochs
-    }
-}
-
-/// The samples of one stack, or what stands in its place, in one stratum or in one window.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bundle {
-    of: u32,
-    stack: StackIndex,
-    parts: Parts,
 }
 
 impl Calibration {
@@ -133,69 +112,6 @@ impl Calibration {
                 interval: interval::of_sum(objects, mean_objects(&self.attributed)),
             },
         }
-    }
-
-    /// Scales what was counted in windows to what there was of everything, and samples to that.
-    fn extend(&mut self, recording: &Recording, epochs: Epochs) {
-        let [bytes, objects] = totals::of_windows(&epochs);
-        self.totals = match epochs.unbounded {
-            None => Totals::Estimated { bytes: bytes.0, objects: objects.0 },
-            Some(because) => Totals::AtLeast { bytes: bytes.1, objects: objects.1, because },
-        };
-        let all = match self.totals {
-            Totals::AtLeast { bytes, objects, .. } => [bytes, objects],
-            _ => [bytes.0.value, objects.0.value],
-        };
-        // What has no sample is as uncertain as everything is.
-        let relative = [&bytes.0, &objects.0].map(|Bounded { value, interval }| match value {
-            value if *value > 0.0 => (interval.high - interval.low) / (2.0 * NORMAL * value),
-            _ => 0.0,
-        });
-        let samples = [self.attributed.bytes.value, self.attributed.objects.value];
-        let mut total = [0.0; 2];
-        for (q, rest) in [&mut self.unattributed.bytes, &mut self.unattributed.objects].into_iter().enumerate() {
-            let counted = epochs.totals[q].counted;
-            if counted > 0.0 {
-                rest.value *= all[q] / counted;
-                rest.variance = (rest.value * relative[q]).powi(2);
-            }
-            let left = all[q] - rest.value;
-            if samples[q] > 0.0 && left > 0.0 {
-                self.factors[q] = left / samples[q];
-            }
-            total[q] = self.factors[q] * samples[q] + rest.value;
-        }
-        self.unattributed.share_variance = self.unattributed.bytes.variance;
-        if epochs.totals[0].counted > 0.0 {
-            self.unit *= total[0] / epochs.totals[0].counted;
-        }
-        let (attributed, by_cost) = self.all();
-
-        let bundles = bundled(&recording.samples, |_, sample| {
-            let weight = epochs.weight(sample.epoch);
-            let link = weight.link?;
-            let correction = epochs.links.get(link as usize)?.correction;
-            let factors = self.factors_of(&recording.about, sample);
-            Some((
-                link,
-                sample.stack,
-                Between::in_window(
-                    sample,
-                    &Parts::of(weigh_sample(&recording.about, sample, self.kept), weight),
-                    weight.mid(),
-                    factors,
-                    correction,
-                ),
-            ))
-        });
-        let mut of_links = vec![Parts::default(); epochs.links.len()];
-        for bundle in &bundles {
-            of_links[bundle.of as usize] += bundle.parts;
-        }
-        let whole = Whole { attributed: [attributed.bytes.value, attributed.objects.value], total, by_cost };
-        let between = Between::new(&epochs, &of_links, whole);
-        self.windows = Some(Windows { epochs, between, bundles });
-        self.attributed = self.sum(1, |_, groups| groups.add(0)).first().copied().unwrap_or_default();
     }
 
     /// All samples, scaled, with the variance of the byte sampling; and their bytes at both ends of the cost of a hit.
@@ -347,56 +263,11 @@ fn add(sum: &mut [f64; 2], other: [f64; 2], factor: f64) {
     }
 }
 
-/// The samples that `key` gives a number, added up by stratum and number.
-pub(super) fn by_stratum(
-    recording: &Recording,
-    strata: &Strata,
-    kept: f64,
-    epochs: Option<&Epochs>,
-    key: impl Fn(u32, &Sample) -> Option<u32>,
-) -> Vec<Bundle> {
-    bundled(&recording.samples, |index, sample| {
-        let stratum = strata.of_cell[cell_of(&recording.about, sample)].unwrap_or_default();
-        let measure = weigh_sample(&recording.about, sample, kept);
-        Some((stratum, key(index, sample)?, Parts::of(measure, weight_in(epochs, sample))))
-    })
-}
-
-/// Adds up samples by stratum or window, and by stack or what stands in its place; in that order.
-fn bundled(samples: &[Sample], of: impl Fn(u32, &Sample) -> Option<(u32, u32, Parts)>) -> Vec<Bundle> {
-    let keyed = (0u32..).zip(samples).filter_map(|(i, sample)| {
-        let (outer, inner, _) = of(i, sample)?;
-        Some((u64::from(outer) << 32 | u64::from(inner), i))
-    });
-    let mut order: Vec<(u64, u32)> = keyed.collect();
-    order.sort_unstable();
-    let mut bundles: Vec<Bundle> = Vec::new();
-    for (_, i) in order {
-        let Some((outer, inner, parts)) = of(i, &samples[i as usize]) else { continue };
-        match bundles.last_mut() {
-            Some(last) if (last.of, last.stack) == (outer, inner) => last.parts += parts,
-            _ => bundles.push(Bundle { of: outer, stack: inner, parts }),
-        }
-    }
-    bundles
-}
-
-fn weigh_sample(about: &About, sample: &Sample, kept: f64) -> Measure {
-    match about.source {
-        Source::Cpu => weigh_tick(sample.size, kept),
-        _ => weigh(sample.size, sample.interval, kept),
-    }
-}
-
 /// The CPU time that the kernel accounted for, and the ticks that were taken of it.
 fn accounted(recording: &Recording) -> Option<Exact> {
     let bytes = recording.about.cpu.as_ref()?.accounted_ns?;
     let calls = (recording.samples.len() as u64).saturating_add(recording.about.losses.samples());
     Some(Exact { calls, bytes })
-}
-
-fn weight_in(epochs: Option<&Epochs>, sample: &Sample) -> Weight {
-    epochs.map_or(Weight::ONE, |epochs| epochs.weight(sample.epoch))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl Calibration {
     pub fn select(&self, recording: &Recording, key: impl Fn(u32, &Sample) -> Option<u32>) -> Self {
         let mut strata = self.strata.clone();
         strata.unattributed = Default::default();
-        let epochs = self.windows.as_ref().map(|windows| windows.epochs());
+        let epochs = self.windows.as_ref().map(|windows| &windows.epochs);
         let mut selected = Self {
             bundles: by_stratum(recording, &strata, self.kept, epochs, key),
             strata,

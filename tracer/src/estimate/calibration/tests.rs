@@ -2,6 +2,7 @@ use tracer_ebpf::abi::allocation::size_class;
 
 use super::*;
 use crate::estimate::Interval;
+use crate::estimate::inclusion::weigh;
 use crate::recording::about::{Counter, SizeClass};
 
 const R: u64 = 4096;
