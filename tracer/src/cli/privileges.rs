@@ -43,33 +43,24 @@ pub fn explain(error: anyhow::Error) -> anyhow::Error {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error() == Some(libc::EPERM))
             || cause.to_string().contains("os error 1)")
     });
-    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    if let (false, Err(too_old)) = (refused, features::bpf_loop()) {
-        return too_old.context("this kernel cannot walk stacks (bpf_loop)");
+    if refused {
+        let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+        return anyhow!("{}\nhint: {}", failure::describe(&error), hint(&lockdown));
     }
-    match hint(refused, &lockdown) {
-        Some(hint) => anyhow!("{}\nhint: {hint}", failure::describe(&error)),
-        None => error,
+    match features::bpf_loop() {
+        Err(too_old) => too_old.context("this kernel cannot walk stacks (bpf_loop)"),
+        Ok(_) => error,
     }
 }
 
-/// Why a kernel in this state may refuse.
-fn hint(refused: bool, lockdown: &str) -> Option<String> {
-    if refused && lockdown.contains("[confidentiality]") {
-        return Some(
-            "the kernel is locked down for confidentiality, which closes tracefs and BPF: boot with \
-             lockdown=integrity or without Secure Boot"
-                .to_owned(),
-        );
+/// Why a kernel that refused may have done so.
+fn hint(lockdown: &str) -> &'static str {
+    if lockdown.contains("[confidentiality]") {
+        "the kernel is locked down for confidentiality, which closes tracefs and BPF: boot with lockdown=integrity or without \
+         Secure Boot"
+    } else {
+        "the kernel refused although the capabilities are there: in a container, run it with --privileged and --pid=host"
     }
-    if refused {
-        return Some(
-            "the kernel refused although the capabilities are there: in a container, run it with --privileged and \
-             --pid=host"
-                .to_owned(),
-        );
-    }
-    None
 }
 
 #[cfg(test)]
@@ -86,8 +77,7 @@ mod tests {
 
     #[test]
     fn hints_name_the_cause() {
-        assert!(hint(true, "none integrity [confidentiality]").unwrap().contains("locked down"));
-        assert!(hint(true, "[none] integrity confidentiality").unwrap().contains("container"));
-        assert_eq!(hint(false, ""), None);
+        assert!(hint("none integrity [confidentiality]").contains("locked down"));
+        assert!(hint("[none] integrity confidentiality").contains("container"));
     }
 }
