@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Bounded, Counted};
+use super::measure::{Bounded, Counted};
 use crate::estimate::Interval;
 use crate::estimate::growth::{Change, Verdict};
 use crate::estimate::survival::Quantile;
