@@ -16,9 +16,10 @@ use tracer_ebpf::abi::settings::{ReturnProbeOffsets, Settings};
 
 use super::{
     OBJECT,
+    bpf::{bpf, zeroed_attribute},
     kernel_event::KernelEvent,
     kernel_types::KernelTypes,
-    multi::{LinkKind, MultiProgram, Point, bpf, release, zeroed_attribute},
+    multi::{LinkKind, MultiProgram, Point, release},
     own::{EXECUTABLE, file_offset, never_called},
     programs::{Options, Programs, TRACEPOINTS, map_fd},
     tracepoint::Tracefs,

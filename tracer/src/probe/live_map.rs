@@ -6,7 +6,7 @@ use aya::maps::{Map, MapData, MapError};
 use aya_obj::generated::bpf_cmd;
 use tracer_ebpf::abi::live::{Block, BlockKey};
 
-use super::multi::{bpf_command, zeroed_attribute};
+use super::bpf::{bpf_command, zeroed_attribute};
 
 /// See the module.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The kernel side: load the BPF object, attach it, feed it tables, and take it away again by dropping it.
 
 pub mod attacher;
+mod bpf;
 pub mod calibration;
 pub mod counters;
 pub mod features;

@@ -3,10 +3,12 @@
 //! All functions of a module attach and detach in one system call, and the target does not stall while they go: closing a
 //! perf-event uprobe stops a thread of the target for milliseconds, see ARCHITECTURE.md, "Cost".
 
+mod load;
+
 use std::{
     ffi::CString,
     fs, io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     path::Path,
     sync::Arc,
 };
@@ -14,10 +16,14 @@ use std::{
 use aya_obj::{
     Object,
     btf::BtfFeatures,
-    generated::{bpf_attach_type::BPF_TRACE_UPROBE_MULTI, bpf_attr, bpf_cmd, bpf_prog_type::BPF_PROG_TYPE_KPROBE},
+    generated::{bpf_attach_type::BPF_TRACE_UPROBE_MULTI, bpf_cmd},
 };
 
-use super::attacher::{Attacher, Held, Wanted};
+use self::load::{load_btf, load_program};
+use super::{
+    attacher::{Attacher, Held, Wanted},
+    bpf::{bpf, zeroed_attribute},
+};
 
 /// Why a program for multi links could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -259,108 +265,4 @@ pub(super) fn release() -> String {
 
 fn refusal(source: io::Error) -> MultiError {
     MultiError::Kernel { call: "BPF_LINK_CREATE", source, log: String::new() }
-}
-
-/// Bytes that the verifier may say.
-const LOG_BYTES: usize = 1 << 20;
-
-fn load_program(
-    name: &str,
-    kind: LinkKind,
-    function: &aya_obj::Function,
-    license: &std::ffi::CStr,
-    btf: &OwnedFd,
-) -> Result<OwnedFd, MultiError> {
-    let functions = function.func_info.func_info_bytes();
-    let lines = function.line_info.line_info_bytes();
-    let mut log = Vec::new();
-    // Without a log first: writing it makes loading many times slower.
-    loop {
-        let mut attribute = zeroed_attribute();
-        // SAFETY: every field of the union is plain data.
-        let load = unsafe { &mut attribute.__bindgen_anon_3 };
-        load.prog_type = BPF_PROG_TYPE_KPROBE as u32;
-        load.expected_attach_type = kind.attach_type();
-        load.insns = function.instructions.as_ptr() as u64;
-        load.insn_cnt = function.instructions.len() as u32;
-        load.license = license.as_ptr() as u64;
-        load.prog_btf_fd = btf.as_raw_fd() as u32;
-        load.func_info = functions.as_ptr() as u64;
-        load.func_info_cnt = function.func_info.len() as u32;
-        load.func_info_rec_size = function.func_info_rec_size as u32;
-        load.line_info = lines.as_ptr() as u64;
-        load.line_info_cnt = function.line_info.len() as u32;
-        load.line_info_rec_size = function.line_info_rec_size as u32;
-        for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(15)) {
-            *to = from as std::ffi::c_char;
-        }
-        if !log.is_empty() {
-            load.log_level = 1;
-            load.log_buf = log.as_mut_ptr() as u64;
-            load.log_size = log.len() as u32;
-        }
-        match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attribute) {
-            Ok(fd) => return Ok(fd),
-            Err(_) if log.is_empty() => log = vec![0u8; LOG_BYTES],
-            Err(source) => {
-                let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
-                let log = last_lines(&String::from_utf8_lossy(&log[..end]));
-                return Err(MultiError::Kernel { call: "BPF_PROG_LOAD", source, log });
-            }
-        }
-    }
-}
-
-/// The end of a log, where the reason stands, on one line.
-fn last_lines(log: &str) -> String {
-    const LINES: usize = 4;
-    let mut lines: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
-    lines.reverse();
-    lines.join("; ")
-}
-
-fn load_btf(bytes: &[u8]) -> Result<OwnedFd, MultiError> {
-    let mut attribute = zeroed_attribute();
-    // SAFETY: every field of the union is plain data.
-    let load = unsafe { &mut attribute.__bindgen_anon_7 };
-    load.btf = bytes.as_ptr() as u64;
-    load.btf_size = bytes.len() as u32;
-    bpf(bpf_cmd::BPF_BTF_LOAD, &mut attribute).map_err(|source| MultiError::Kernel {
-        call: "BPF_BTF_LOAD",
-        source,
-        log: String::new(),
-    })
-}
-
-pub(super) fn zeroed_attribute() -> bpf_attr {
-    // SAFETY: a union of plain data; the kernel wants unused bytes to be zero.
-    unsafe { std::mem::zeroed() }
-}
-
-/// A `bpf(2)` command that returns a descriptor.
-pub(super) fn bpf(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<OwnedFd> {
-    let descriptor = bpf_command(command, attribute)?;
-    // SAFETY: the command returned a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-/// A `bpf(2)` command; what it returns.
-pub(super) fn bpf_command(command: bpf_cmd, attribute: &mut bpf_attr) -> io::Result<i32> {
-    // SAFETY: the attribute lives through the call, and what it points to lives in the callers' frames.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_mut(attribute), size_of::<bpf_attr>())
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_log_the_end_is_kept() {
-        assert_eq!(last_lines(""), "");
-        assert_eq!(last_lines("only\n"), "only");
-        assert_eq!(last_lines("1\n2\n3\n\n4\n5\n"), "2; 3; 4; 5");
-    }
 }
