@@ -3,85 +3,22 @@
 //! Only 64-bit little-endian files are read. Tables beyond the limits here are treated as absent: no toolchain comes near
 //! them, and each would otherwise let a file choose how much tracer reads.
 
+mod pieces;
+
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use object::LittleEndian as LE;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
-use object::read::{ReadCache, ReadRef};
 use thiserror::Error;
+
+pub use pieces::{ElfReader, reader};
 
 const MAX_SEGMENTS: u32 = 4096;
 const MAX_SECTIONS: u32 = 1 << 16;
 const MAX_SECTION_NAMES: u64 = 1 << 20;
 const MAX_NOTES: u64 = 1 << 16;
-
-/// An ELF file that is read piece by piece: unlike mapped memory, a file that shrinks gives an error, not SIGBUS.
-#[derive(Debug)]
-pub struct ElfReader<'a> {
-    pieces: ReadCache<PositionedFile<'a>>,
-}
-
-/// [`ReadCache`] alone reads and keeps each name of a string table by itself: one system call and one allocation a symbol.
-impl<'a> ReadRef<'a> for &'a ElfReader<'_> {
-    fn len(self) -> Result<u64, ()> {
-        (&self.pieces).len()
-    }
-
-    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
-        (&self.pieces).read_bytes_at(offset, size)
-    }
-
-    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
-        const BLOCK: u64 = 1 << 16;
-        let start = range.start - range.start % BLOCK;
-        let end = start.saturating_add(BLOCK).min(self.len()?);
-        let block = self.read_bytes_at(start, end.checked_sub(start).ok_or(())?)?;
-        let until = range.end.min(end).checked_sub(start).ok_or(())? as usize;
-        let rest = block.get((range.start - start) as usize..until).ok_or(())?;
-        match rest.iter().position(|&byte| byte == delimiter) {
-            Some(length) => rest.get(..length).ok_or(()),
-            // It goes on in the next block, or is cut off.
-            None => (&self.pieces).read_bytes_at_until(range, delimiter),
-        }
-    }
-}
-
-/// A read position of its own on a file that others read too.
-#[derive(Debug)]
-pub struct PositionedFile<'a> {
-    file: &'a File,
-    position: u64,
-}
-
-/// Reads `file` as ELF.
-pub fn reader(file: &File) -> ElfReader<'_> {
-    ElfReader { pieces: ReadCache::new(PositionedFile { file, position: 0 }) }
-}
-
-impl Read for PositionedFile<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for PositionedFile<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
 
 /// What names the contents of an ELF file: the note `.note.gnu.build-id`.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -265,7 +202,7 @@ impl<'data> Sections<'data> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::fs::File;
 
     use proptest::prelude::*;
 
@@ -314,27 +251,6 @@ mod tests {
         assert_eq!(ElfFacts::read(&b"#!/bin/sh\n#                  "[..]), Err(ElfError::NotElf));
         assert_eq!(ElfFacts::read(&b""[..]), Err(ElfError::NotElf));
         assert_eq!(ElfFacts::read(&b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\0\0"[..]), Err(ElfError::Unsupported));
-    }
-
-    #[test]
-    fn strings_end_at_delimiters_wherever_blocks_do() {
-        let mut file = tempfile::tempfile().unwrap();
-        let mut bytes = vec![b'x'; 3 << 16];
-        for end in [100, (1 << 16) - 1, (1 << 16) + 5, (2 << 16) + 7] {
-            bytes[end] = 0;
-        }
-        file.write_all(&bytes).unwrap();
-        let data = reader(&file);
-        let read = |start, end| (&data).read_bytes_at_until(start..end, 0).map(<[u8]>::len);
-        assert_eq!(read(0, 3 << 16), Ok(100));
-        assert_eq!(read((1 << 16) - 3, 3 << 16), Ok(2));
-        assert_eq!(read(1 << 16, 3 << 16), Ok(5));
-        // Over the end of a block; up to the end of the range; beyond the file; the wrong way round.
-        assert_eq!(read((2 << 16) - 9, 3 << 16), Ok(16));
-        assert_eq!(read(0, 100), Err(()));
-        assert_eq!(read((3 << 16) - 9, 3 << 16), Err(()));
-        assert_eq!(read(7 << 16, 8 << 16), Err(()));
-        assert_eq!(read(50, 20), Err(()));
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! Which process a process id stands for.
 
+mod stat;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use thiserror::Error;
+
+use self::stat::{Stat, Status};
 
 /// `PF_KTHREAD` of `include/linux/sched.h`, in field 9 of `/proc/PID/stat`.
 const PF_KTHREAD: u64 = 0x0020_0000;
@@ -187,62 +191,6 @@ fn malformed(pid: u32, file: &str) -> ProcessError {
     }
 }
 
-/// The fields of `/proc/PID/stat` that are used here.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    name: String,
-    state: u8,
-    flags: u64,
-    threads: u32,
-    start_time: u64,
-}
-
-impl Stat {
-    /// The name may hold any byte but zero, parentheses and line ends too; no later field has a parenthesis.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let open = text.iter().position(|&byte| byte == b'(')?;
-        let close = text.iter().rposition(|&byte| byte == b')')?;
-        let name = printable(text.get(open + 1..close)?);
-        let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // proc_pid_stat(5) counts from 1; the first field behind the name is number 3.
-        let field = |number: usize| fields.get(number - 3).copied();
-        Some(Self {
-            name,
-            state: *field(3)?.as_bytes().first()?,
-            flags: field(9)?.parse().ok()?,
-            threads: field(20)?.parse().ok()?,
-            start_time: field(22)?.parse().ok()?,
-        })
-    }
-}
-
-/// The fields of `/proc/PID/status` that are used here.
-#[derive(Debug, PartialEq, Eq)]
-struct Status {
-    process: u32,
-    uid: u32,
-    namespace_pid: u32,
-}
-
-impl Status {
-    /// Line ends in the name are escaped here (`proc_task_name` in `fs/proc/array.c`), so lines can be trusted.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let field = |name: &str, index: usize| -> Option<u32> {
-            let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
-            let mut values = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-            if index == usize::MAX { values.next_back() } else { values.nth(index) }?.parse().ok()
-        };
-        let process = field("Tgid:", 0)?;
-        Some(Self {
-            process,
-            uid: field("Uid:", 1)?,
-            // The innermost namespace is last. Kernels without pid namespaces have no such line.
-            namespace_pid: field("NStgid:", usize::MAX).unwrap_or(process),
-        })
-    }
-}
-
 /// Text for people out of bytes the target chose.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
@@ -260,28 +208,6 @@ mod tests {
 
     fn sleeper() -> Child {
         Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().unwrap()
-    }
-
-    #[test]
-    fn a_name_full_of_traps_is_parsed() {
-        let text = b"42 (a) R 1\n(\xff) S 1 1 1 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 98765 0 0\n";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!(stat.name, "a) R 1\u{fffd}(\u{fffd}");
-        assert_eq!((stat.state, stat.threads, stat.start_time), (b'S', 3, 98765));
-    }
-
-    #[test]
-    fn malformed_files_are_refused() {
-        for text in ["", "1", "1 (", "1 )x(", "1 (x) S 1 1", "1 (x) S 1 1 1 0 -1 x 1 2 3 4 5 6 7 8 9 0 3 0 9 9"] {
-            assert_eq!(Stat::parse(text.as_bytes()), None, "{text}");
-        }
-        assert_eq!(Status::parse(b"Name:\tx\nTgid:\tabc\n"), None);
-    }
-
-    #[test]
-    fn status_names_the_innermost_namespace_last() {
-        let text = b"Name:\tx\\nTgid: 1\xfe\nTgid:\t70\nPid:\t71\nUid:\t1000\t1001\t1002\t1003\nNStgid:\t70\t12\t1\n";
-        assert_eq!(Status::parse(text), Some(Status { process: 70, uid: 1001, namespace_pid: 1 }));
     }
 
     #[test]
