@@ -76,8 +76,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut lesson = Lesson { tracer: Tracer::build(&folder)?, options, blocks: Blocks::new(), ticks: Vec::new() };
     lesson.blocks.insert("machine", machine);
     lesson.before()?;
-    lesson.again()?;
-    lesson.array()?;
+    lesson.recorded(&AGAIN, "again")?.server.stop()?;
+    lesson.recorded(&ARRAY, "array")?.server.stop()?;
     lesson.timer()?;
     let changes = lesson.compare()?;
     lesson.conclude(&changes);
@@ -96,12 +96,11 @@ struct Lesson<'a> {
 impl Lesson<'_> {
     /// What the server allocates as it is, where its time goes, and what stays in use.
     fn before(&mut self) -> anyhow::Result<()> {
-        let mut watched = self.start(&BEFORE)?;
-        self.watch(&mut watched)?;
-        let alloc = self.record(&mut watched, EVERY_CALL, "-o alloc.svg")?;
-        let cpu = self.cpu(&mut watched, "--with alloc.pb.gz", "-o cpu.svg")?;
-        let live = self.record(&mut watched, "--live", "-o in-use.svg -o live.pb.gz")?;
-        let budget = self.record(&mut watched, "", "-o budget.pb.gz")?;
+        let watched = self.start(&BEFORE)?;
+        let alloc = self.record(&watched, EVERY_CALL, "-o alloc.svg")?;
+        let cpu = self.cpu(&watched, "--with alloc.pb.gz", "-o cpu.svg")?;
+        let live = self.record(&watched, "--live", "-o in-use.svg -o live.pb.gz")?;
+        let budget = self.record(&watched, "", "-o budget.pb.gz")?;
         watched.server.stop()?;
 
         let report = self.tracer.run(&format!("report alloc.pb.gz {REGIONS}"))?;
@@ -115,38 +114,20 @@ impl Lesson<'_> {
         Ok(())
     }
 
-    /// The same server once more.
-    fn again(&mut self) -> anyhow::Result<()> {
-        let mut watched = self.start(&AGAIN)?;
-        self.watch(&mut watched)?;
-        self.record(&mut watched, EVERY_CALL, "-o again.pb.gz")?;
-        self.cpu(&mut watched, "", "-o cpu-again.pb.gz")?;
-        watched.server.stop()?;
-        Ok(())
+    /// Another server, recorded as the first one was: into NAME.pb.gz and cpu-NAME.pb.gz.
+    fn recorded(&mut self, configuration: &'static Configuration, name: &str) -> anyhow::Result<Watched> {
+        let watched = self.start(configuration)?;
+        self.record(&watched, EVERY_CALL, &format!("-o {name}.pb.gz"))?;
+        self.cpu(&watched, "", &format!("-o cpu-{name}.pb.gz"))?;
+        Ok(watched)
     }
 
-    /// The bullets of a game in one array.
-    fn array(&mut self) -> anyhow::Result<()> {
-        let mut watched = self.start(&ARRAY)?;
-        self.watch(&mut watched)?;
-        self.record(&mut watched, EVERY_CALL, "-o array.pb.gz")?;
-        self.cpu(&mut watched, "", "-o cpu-array.pb.gz")?;
-        watched.server.stop()?;
-        Ok(())
-    }
-
-    /// One timer for all games.
+    /// One timer for all games: within the budget too.
     fn timer(&mut self) -> anyhow::Result<()> {
-        let mut watched = self.start(&TIMER)?;
-        self.watch(&mut watched)?;
-        self.record(&mut watched, EVERY_CALL, "-o timer.pb.gz")?;
-        self.cpu(&mut watched, "", "-o cpu-timer.pb.gz")?;
+        let watched = self.recorded(&TIMER, "timer")?;
         // So that what comes next lies in the same part of a game as it did before.
-        self.pass(&mut watched, "", |lesson, _| {
-            thread::sleep(lesson.options.duration);
-            Ok(())
-        })?;
-        self.record(&mut watched, "", "-o budget-timer.pb.gz")?;
+        thread::sleep(self.options.duration);
+        self.record(&watched, "", "-o budget-timer.pb.gz")?;
         watched.server.stop()?;
         Ok(())
     }
@@ -227,23 +208,21 @@ impl Lesson<'_> {
         self.blocks.insert(block, fenced("console", text));
     }
 
-    fn start(&self, configuration: &'static Configuration) -> anyhow::Result<Watched> {
+    /// Starts a server, and leaves it alone for a game.
+    fn start(&mut self, configuration: &'static Configuration) -> anyhow::Result<Watched> {
         let load = Load { games: self.options.games };
         let server = LoadedServer::start_with(load, configuration.options, self.tracer.folder())?;
         eprintln!("== {}: {} connections", configuration.name, load.connections());
         thread::sleep(SETTLED);
-        Ok(Watched { server, configuration })
-    }
-
-    /// Leaves the server alone for a game.
-    fn watch(&mut self, watched: &mut Watched) -> anyhow::Result<()> {
-        self.pass(watched, "alone", |lesson, _| {
+        let watched = Watched { server, configuration };
+        self.pass(&watched, "alone", |lesson, _| {
             thread::sleep(lesson.options.duration);
             Ok(())
-        })
+        })?;
+        Ok(watched)
     }
 
-    fn record(&mut self, watched: &mut Watched, how: &str, to: &str) -> anyhow::Result<Output> {
+    fn record(&mut self, watched: &Watched, how: &str, to: &str) -> anyhow::Result<Output> {
         let (meanwhile, how) = match how {
             "" => ("traced within 2 %", String::new()),
             "--live" => ("traced with `--live`", format!("{how} ")),
@@ -255,7 +234,7 @@ impl Lesson<'_> {
         })
     }
 
-    fn cpu(&mut self, watched: &mut Watched, with: &str, to: &str) -> anyhow::Result<Output> {
+    fn cpu(&mut self, watched: &Watched, with: &str, to: &str) -> anyhow::Result<Output> {
         let with = if with.is_empty() { String::new() } else { format!("{with} ") };
         let seconds = CPU.min(self.options.duration).as_secs_f64();
         self.pass(watched, "CPU time sampled", |lesson, watched| {
@@ -263,18 +242,16 @@ impl Lesson<'_> {
         })
     }
 
-    /// Does something, and writes down the ticks meanwhile; not those of nothing.
+    /// Does something, and writes down the ticks meanwhile.
     fn pass<T>(
         &mut self,
-        watched: &mut Watched,
+        watched: &Watched,
         meanwhile: &'static str,
         act: impl FnOnce(&Self, &Watched) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let mark = Mark::set(watched.server.log())?;
         let done = act(self, watched)?;
-        if !meanwhile.is_empty() {
-            self.ticks.push((watched.configuration.name, meanwhile, mark.ticks()?));
-        }
+        self.ticks.push((watched.configuration.name, meanwhile, mark.ticks()?));
         Ok(done)
     }
 }
