@@ -20,6 +20,7 @@ mod render;
 mod report;
 mod scale;
 mod spread;
+mod subjects;
 mod target;
 mod toggle;
 mod tools;

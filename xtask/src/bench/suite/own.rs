@@ -14,17 +14,14 @@ use anyhow::{Context as _, ensure};
 use super::{
     cpu_clock::cpu_time,
     goal::Goal,
-    recordings::{bytes, node, read, record},
+    recordings::{bytes, read, record},
     report::Section,
     scale::Scale,
     spread::Spread,
+    subjects,
     target::folder,
 };
-use crate::demo::{
-    background::Background,
-    build_tracer,
-    loaded_server::{Load, LoadedServer},
-};
+use crate::demo::{background::Background, build_tracer};
 
 /// Samples in a second.
 const RATE: f64 = 2000.0;
@@ -33,7 +30,6 @@ const FIRST: Duration = Duration::from_secs(2);
 const SETTLING: Duration = Duration::from_secs(2);
 const READING: Duration = Duration::from_secs(8);
 const RUNS: usize = 3;
-const GAMES: u32 = 500;
 /// Percent of a core.
 const GOAL_CPU: f64 = 1.0;
 const GOAL_MIB: f64 = 64.0;
@@ -51,15 +47,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
          while it records. Kernel memory is that of its BPF maps without unwind tables: buffers, counters.",
         scale.time(READING).as_secs_f64()
     ));
-    let mut rows = Vec::new();
-    match node()? {
-        Some(node) => rows.push(("node", measure(&tracer, node.pid(), scale)?)),
-        None => section.line("Not measured: node is not installed."),
-    }
-    let server = LoadedServer::start(Load { games: scale.count(GAMES) }, &folder()?)?;
-    rows.push(("game server", measure(&tracer, server.pid(), scale)?));
-    server.stop()?;
-
+    let rows = subjects::each(section, scale, |_, _, pid| measure(&tracer, pid, scale))?;
     let spread = |runs: &[Own], number: fn(&Own) -> f64| Spread::of(runs.iter().map(number));
     let cells = rows.iter().map(|(name, runs)| {
         vec![

@@ -1,19 +1,11 @@
-//! Recordings that tracer makes, and a program that allocates from many stacks to make them of.
+//! Recordings that tracer makes.
 
-use std::{
-    fs::{self, File},
-    io::BufReader,
-    path::Path,
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs::File, io::BufReader, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use tracer::recording::{Recording, pprof};
 
-use super::target::{folder, is_installed};
-use crate::demo::background::Background;
+use super::target::folder;
 
 /// A recording, and what tracer said.
 ///
@@ -50,20 +42,4 @@ pub fn read(path: &Path) -> anyhow::Result<Recording> {
 /// Bytes that were allocated in a recording.
 pub fn bytes(recording: &Recording) -> u64 {
     recording.about.counters.iter().flat_map(|counter| &counter.classes).map(|class| class.bytes).sum()
-}
-
-/// Node at work; `None` where it is not installed.
-///
-/// # Errors
-/// When it does not start.
-pub fn node() -> anyhow::Result<Option<Background>> {
-    if !is_installed("node") {
-        return Ok(None);
-    }
-    let script = folder()?.join("workload.js");
-    fs::write(&script, include_str!("workload.js"))?;
-    let mut node = Background::start(Command::new("node").arg(&script), &folder()?.join("node.log"))?;
-    thread::sleep(Duration::from_secs(1));
-    node.expect_running()?;
-    Ok(Some(node))
 }

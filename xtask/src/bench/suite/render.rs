@@ -6,22 +6,18 @@ use anyhow::ensure;
 
 use super::{
     goal::Goal,
-    recordings::{bytes, node, record},
+    recordings::{bytes, record},
     report::Section,
     scale::Scale,
     spread::Spread,
-    target::folder,
+    subjects,
 };
-use crate::demo::{
-    build_tracer,
-    loaded_server::{Load, LoadedServer},
-};
+use crate::demo::build_tracer;
 
 const SAMPLES: u64 = 100_000;
 const FIRST: Duration = Duration::from_secs(2);
 const DURATION: Duration = Duration::from_secs(5);
 const RUNS: usize = 4;
-const GAMES: u32 = 500;
 const GOAL_MS: f64 = 2000.0;
 const GOAL_MIB: f64 = 300.0;
 const GOAL_DISCOVER_MS: f64 = 300.0;
@@ -38,13 +34,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
         "Recordings of about {SAMPLES} samples in {} s. Memory is the most that tracer had in the stage.",
         DURATION.as_secs()
     ));
-    match node()? {
-        Some(node) => measure(section, scale, "node", &tracer, node.pid())?,
-        None => section.line("Not measured: node is not installed."),
-    }
-    let server = LoadedServer::start(Load { games: if scale.quick { GAMES / 10 } else { GAMES } }, &folder()?)?;
-    measure(section, scale, "game server", &tracer, server.pid())?;
-    server.stop()?;
+    subjects::each(section, scale, |section, name, pid| measure(section, scale, name, &tracer, pid))?;
     Ok(())
 }
 
