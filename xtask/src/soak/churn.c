@@ -9,8 +9,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
+#include "keep.h"
+#include "random.h"
 
 #define THREADS 2
 #define CACHE 60000
@@ -33,29 +36,11 @@ static struct slot cache[CACHE], queue[QUEUE];
 static long queue_next;
 static double seconds, pace;
 
-static uint32_t next(uint32_t *state) {
-    *state = *state * 1664525 + 1013904223;
-    return *state >> 8;
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
 #define SITE __attribute__((noinline)) static void *
 
 // Large blocks are rare, as in real programs: 16 bytes to 64 KiB, about 800 on average.
 static size_t any_size(uint32_t *state) {
     return ((size_t)16 << __builtin_ctz(next(state) | 4096)) + next(state) % 512;
-}
-
-static void *keep(void *block) {
-    if (!block)
-        abort();
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
 }
 
 SITE temporary(size_t size) { return keep(malloc(size)); }
@@ -103,19 +88,11 @@ static void *work(void *argument) {
     static struct held leaks[THREADS];
     struct held *leak = &leaks[(intptr_t)argument];
     uint32_t state = (uint32_t)(uintptr_t)argument + 1;
-    double start = now(), due = start;
-    while (due - start < seconds) {
+    uint64_t start = now(), due = start, step = ROUND * THREADS / pace * 1e9;
+    while (due - start < seconds * 1e9) {
         for (int i = 0; i < ROUND; i++)
             act(&state, leak);
-        due += ROUND * THREADS / pace;
-        double wait = due - now();
-        if (wait > 0) {
-            struct timespec rest = {(time_t)wait, (long)((wait - (time_t)wait) * 1e9)};
-            nanosleep(&rest, NULL);
-        } else {
-            // Where the machine is too slow the pace is what it can do.
-            due = now();
-        }
+        due = rest_until(due + step);
     }
     return leak;
 }

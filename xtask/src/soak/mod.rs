@@ -69,8 +69,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
-    let (source, program) = (folder.join("churn.c"), folder.join("churn"));
-    fs::write(&source, include_str!("churn.c"))?;
-    exec::exec(Command::new("gcc").args(["-O2", "-g", "-pthread", "-o"]).args([&program, &source]))?;
+    let (root, program) = (workspace::root()?, folder.join("churn"));
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-O2", "-g", "-pthread", "-I"]).arg(root.join("tracer/tests/kernel/programs"));
+    exec::exec(gcc.arg("-o").args([&program, &root.join("xtask/src/soak/churn.c")]))?;
     Ok(program)
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "clock.h"
 #include "start.h"
 
 #define MAX_LOADS 20000
@@ -18,12 +19,6 @@ static struct load {
     uintptr_t address;
     uint64_t opened, closed;
 } loads[MAX_LOADS];
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * UINT64_C(1000000000) + time.tv_nsec;
-}
 
 __attribute__((noinline)) static void allocate_inside(const char *path, struct load *load, uint64_t duration) {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -10,14 +10,10 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "keep.h"
 #include "start.h"
 
 #define SITE __attribute__((noinline)) static void
-
-static inline void *keep(void *block) {
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
-}
 
 SITE before_fork(void) { free(keep(malloc(1001))); }
 SITE after_fork(void) { free(keep(malloc(1002))); }

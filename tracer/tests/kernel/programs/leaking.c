@@ -3,33 +3,16 @@
 // leaking PAIRS_A_SECOND PERCENT: works until another line comes. Of the blocks of `handle`, PERCENT of a hundred are never
 // released; no other site ever has more in use than after some seconds. Says `leaked` when that are 2,000 blocks.
 #define _GNU_SOURCE
-#include <math.h>
-#include <stdint.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "clock.h"
+#include "keep.h"
+#include "random.h"
 #include "start.h"
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-static uint32_t next(uint32_t *state) {
-    *state = *state * 1664525 + 1013904223;
-    return *state >> 8;
-}
-
 #define SITE __attribute__((noinline)) static void *
-static void *keep(void *block) {
-    if (!block)
-        abort();
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
-}
 SITE handle(size_t size) { return keep(malloc(size)); }
 SITE message(size_t size) { return keep(malloc(size)); }
 SITE session(size_t size) { return keep(malloc(size)); }
@@ -54,7 +37,7 @@ int main(int argc, char **argv) {
     say("ready");
     await_line();
     struct pollfd input = {.fd = 0, .events = POLLIN};
-    double due = now();
+    uint64_t due = now();
     long leaked = 0;
     while (poll(&input, 1, 0) == 0) {
         // A hundredth of a second's work.
@@ -88,14 +71,7 @@ int main(int argc, char **argv) {
                         free(batches[k]);
             }
         }
-        due += 0.01;
-        double wait = due - now();
-        if (wait > 0) {
-            struct timespec rest = {0, (long)(wait * 1e9)};
-            nanosleep(&rest, NULL);
-        } else {
-            due = now();
-        }
+        due = rest_until(due + 10 * 1000 * 1000);
     }
     return 0;
 }

@@ -9,8 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "clock.h"
+#include "random.h"
 #include "start.h"
 
 #define GROUPS 100
@@ -22,17 +23,6 @@ struct life {
     void *block;
     uint64_t size, due, made_before, made_after, released_before, released_after;
 };
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
-
-static uint32_t next(uint32_t *state) {
-    *state = *state * 1664525 + 1013904223;
-    return *state >> 8;
-}
 
 static struct life *lives;
 // A heap of those that are still to be released, the next one first.

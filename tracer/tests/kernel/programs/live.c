@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "random.h"
 #include "start.h"
 
 #define SLOTS 997
@@ -23,11 +24,6 @@ static struct {
 
 static long rounds;
 static pthread_barrier_t begin, end;
-
-static uint32_t next(uint32_t *state) {
-    *state = *state * 1664525 + 1013904223;
-    return *state >> 8;
-}
 
 // One operation on a slot that any thread may have filled.
 static void act(uint32_t *state) {

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <vector>
 
+#include "keep.h"
 #include "start.h"
 
 #define SITE __attribute__((noinline)) static void
@@ -43,13 +44,6 @@ static void hold(int number, void *block, size_t size) {
     truths[number].held_blocks++;
     truths[number].held_bytes += size;
     held[held_count++] = block;
-}
-
-static void *keep(void *block) {
-    if (!block)
-        abort();
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
 }
 
 // A third of the blocks stays, of all sizes from 32 bytes to 64 KiB.

@@ -11,12 +11,8 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#include "keep.h"
 #include "start.h"
-
-static inline void *keep(void *block) {
-    __asm__ volatile("" : "+r"(block) : : "memory");
-    return block;
-}
 
 #define SITE __attribute__((noinline)) static void
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "clock.h"
 #include "start.h"
 
 enum { MAX_THREADS = 64, BATCH = 256, KEPT = 8 };
@@ -21,12 +22,6 @@ static uint64_t calls[MAX_THREADS], bytes[MAX_THREADS], most_calls;
 static uint64_t on_ns, off_ns;
 static atomic_bool over;
 static pthread_barrier_t barrier;
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
 
 static void rest(void) {
     // In short steps, so that the end is seen.
