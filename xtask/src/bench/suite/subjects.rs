@@ -28,7 +28,7 @@ pub fn each<T>(
         Some(node) => found.push(("node", measure(section, "node", node.pid())?)),
         None => section.line("Not measured: node is not installed."),
     }
-    let server = LoadedServer::start(Load { games: scale.count(GAMES) }, &folder()?)?;
+    let server = LoadedServer::start(Load::together(scale.count(GAMES)), &folder()?)?;
     found.push(("game server", measure(section, "game server", server.pid())?));
     server.stop()?;
     Ok(found)
