@@ -67,7 +67,7 @@ pub mod student;
 pub mod survival;
 pub mod thinning;
 pub mod totals;
-mod unseen;
+pub mod unseen;
 
 #[cfg(test)]
 mod coverage_tests;

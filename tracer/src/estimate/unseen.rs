@@ -2,7 +2,7 @@
 //!
 //! Bytes of which no sample came are at most 3.69 R in 97.5 % of cases, whatever the sizes. Objects have no such bound: the same
 //! bytes are one object or a hundred thousand. The upper end of an interval must therefore allow for the heaviest event that
-//! *could* have come, not for such as came: Fay and Feuer (Statistics in Medicine 16 (1997) 791, section 2) take the largest weight
+//! *could* have come, not for such as came: Fay and Feuer (Statistics in Medicine 16 (1997) 791) take the largest weight
 //! of all strata, those without an event too. (A mean weight, as Tiwari, Clegg and Zou, Stat. Methods Med. Res. 15 (2006) 547, have it,
 //! makes intervals narrower where strata weigh about the same; classes of sizes weigh as 1 to thousands.)
 //!
