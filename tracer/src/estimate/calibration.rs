@@ -36,7 +36,8 @@ use super::measure::{Estimate, Exact, Measure};
 use super::parts::{Groups, Parts, Scratch};
 use super::strata::{Design, Strata};
 use super::totals::{Bounded, Totals};
-use crate::recording::{About, Recording, Sample, StackIndex};
+use super::unseen;
+use crate::recording::{About, Recording, Sample, StackIndex, about::Source};
 
 /// The weights of a recording's samples.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Calibration {
     pub(super) kept: f64,
     /// Bytes that one sample more would stand for.
     pub(super) unit: f64,
+    /// Objects that it would stand for at most: [`unseen`].
+    pub(super) unit_objects: f64,
     pub(super) strata: Strata,
     /// Of bytes and objects, on top of what strata are scaled by.
     pub(super) factors: [f64; 2],
@@ -72,14 +75,20 @@ impl Calibration {
             cell.sampled += Exact { calls: 1, bytes: sample.size };
         }
         let accounted = accounted(recording);
+        let design = Design { interval, kept };
+        let unit_objects = match about.source {
+            Source::Cpu => 1.0 / kept,
+            _ => unseen::weight(&cells, design),
+        };
         let strata = match accounted {
             Some(exact) => Strata::whole(&cells, exact),
-            None => Strata::new(&cells, Design { interval, kept }),
+            None => Strata::new(&cells, design),
         };
         let bundles = by_stratum(recording, &strata, kept, epochs.as_ref(), |_, sample| Some(sample.stack));
         let mut calibration = Self {
             kept,
             unit: interval as f64 / kept,
+            unit_objects,
             unattributed: exact_measure(strata.unattributed),
             strata,
             factors: [1.0; 2],
@@ -109,7 +118,7 @@ impl Calibration {
             bytes: Bounded { value: bytes.value, interval: interval::of_sum(bytes, self.unit) },
             objects: Bounded {
                 value: objects.value,
-                interval: interval::of_sum(objects, mean_objects(&self.attributed)),
+                interval: unseen::or_at_least(objects.value, interval::of_sum(objects, self.unit_of(&self.attributed))),
             },
         }
     }

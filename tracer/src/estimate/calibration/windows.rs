@@ -51,8 +51,10 @@ impl Calibration {
             total[q] = self.factors[q] * samples[q] + rest.value;
         }
         self.unattributed.share_variance = self.unattributed.bytes.variance;
-        if epochs.totals[0].counted > 0.0 {
-            self.unit *= total[0] / epochs.totals[0].counted;
+        for (unit, q) in [(&mut self.unit, 0), (&mut self.unit_objects, 1)] {
+            if epochs.totals[q].counted > 0.0 {
+                *unit *= total[q] / epochs.totals[q].counted;
+            }
         }
         let (attributed, by_cost) = self.all();
 
