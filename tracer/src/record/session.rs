@@ -29,14 +29,17 @@ use super::{
     processes::{ProcessError, Processes},
     request::{Progress, Request},
     resident::Resident,
+    room::Room,
     samples::Samples,
     searched::Searched,
+    thin::Unit,
     windows::handle::{Begin, Windows},
 };
 use crate::{
     allocators::Role,
     probe::{
         attacher::Attacher,
+        kernel_event::KernelEvent,
         kernel_types::KernelTypes,
         programs::{Options, Programs},
     },
@@ -71,6 +74,8 @@ pub struct Session {
     targets: Vec<Process>,
     names: Vec<NameSources>,
     samples: Samples,
+    /// For samples of blocks that are not in use.
+    room: Room,
     /// Sampled blocks, where they are followed.
     blocks: Option<Blocks>,
     resident: Resident,
@@ -125,6 +130,7 @@ impl Session {
             Some(_) => Calibrating::none(),
         };
         let wanted = Arc::new(Wanted { releases: request.live.is_some(), ..Wanted::default() });
+        let unit = if matches!(request.event, Some(KernelEvent::Cpu { .. })) { Unit::Time } else { Unit::Bytes };
         let now = Instant::now();
         Ok(Self {
             programs,
@@ -145,6 +151,7 @@ impl Session {
             targets: Vec::new(),
             names: Vec::new(),
             samples: Samples::default(),
+            room: Room::new(request.max_samples, unit, monotonic_ns()),
             blocks: request.live.map(|live| Blocks::new(live.blocks, monotonic_ns())),
             resident: Resident::begin(&[]),
             control,
