@@ -17,7 +17,7 @@ const INTERVAL: u64 = 2000;
 
 /// Bytes of a block of the simulated program; whether it stays.
 fn block(number: u64) -> (u64, bool) {
-    ([16, 160, 1600, 16_000][(number % 4) as usize] + number % 13, number % 97 == 0)
+    ([16, 160, 1600, 16_000][(number % 4) as usize] + number % 13, number.is_multiple_of(97))
 }
 
 /// Runs the program, whose blocks live until 50 others were made, or stay. Returns the estimates of bytes allocated, of bytes in use
@@ -35,7 +35,7 @@ fn simulate(random: &mut Random, seed: u64) -> ([f64; 3], usize) {
             whole += if stays { bytes(size, INTERVAL) } else { 0.0 };
             samples.get_mut(index).unwrap().fate = fate;
         }
-        if number % LOOK != 0 {
+        if !number.is_multiple_of(LOOK) {
             continue;
         }
         let is_in_use = |fate| match fate {
