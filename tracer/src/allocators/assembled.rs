@@ -44,7 +44,9 @@ impl Built {
     }
 
     pub fn module(&self) -> ModuleSymbols<'_> {
-        ModuleSymbols::read("built", &self.file()).expect("gcc writes ELF for this machine")
+        let mut module = ModuleSymbols::read("built", &self.file()).expect("gcc writes ELF for this machine");
+        module.read_code(&self.file()).expect("it was read before");
+        module
     }
 
     /// Address and size of a symbol.

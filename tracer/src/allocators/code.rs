@@ -32,6 +32,11 @@ impl<'data> Code<'data> {
         Self { segments }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
     fn segment(&self, address: u64) -> Option<(&Segment<'data>, usize)> {
         self.segments.iter().find_map(|segment| {
             let offset = usize::try_from(address.checked_sub(segment.address)?).ok()?;

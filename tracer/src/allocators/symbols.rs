@@ -71,7 +71,7 @@ pub struct FunctionSymbol {
 pub struct ModuleSymbols<'data> {
     /// Path, for people.
     pub path: String,
-    /// Executable code.
+    /// Executable code, where there is a function of the table; see [`Self::read_code`].
     pub code: Code<'data>,
     /// Functions that the table knows, by address and name.
     pub functions: Vec<FunctionSymbol>,
@@ -103,7 +103,7 @@ impl<'data> ModuleSymbols<'data> {
         let elf = elf(file)?;
         let mut module = Self {
             path: path.to_owned(),
-            code: Code::new(segments(elf)),
+            code: Code::default(),
             functions: Vec::new(),
             markers: BTreeSet::new(),
             imports: HashMap::new(),
@@ -120,7 +120,22 @@ impl<'data> ModuleSymbols<'data> {
         module.functions = kept.into_values().collect();
         module.stripped = elf.symbol_table().is_none();
         module.read_relocations(elf);
+        if !module.functions.is_empty() {
+            module.read_code(file)?;
+        }
         Ok(module)
+    }
+
+    /// Reads the code of a module in which no function of the table was found: only for others is it read at once, since a program may
+    /// have 100 MiB of it.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_code<R: ReadRef<'data>>(&mut self, file: &File<'data, R>) -> Result<(), SymbolsError> {
+        if self.code.is_empty() {
+            self.code = Code::new(segments(elf(file)?));
+        }
+        Ok(())
     }
 
     /// Adds the symbols of the module's separate debug file. The caller has compared the build ids.

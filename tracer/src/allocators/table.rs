@@ -199,12 +199,14 @@ impl Row {
 
 struct Index {
     exact: HashMap<String, Vec<Row>>,
+    /// Bytes of the longest of these names.
+    longest: usize,
     rust: HashMap<&'static str, Row>,
     go: Vec<(&'static str, Row)>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index = Index { exact: HashMap::new(), rust: HashMap::new(), go: Vec::new() };
+    let mut index = Index { exact: HashMap::new(), longest: 0, rust: HashMap::new(), go: Vec::new() };
     for (family_index, family) in families::ALL.iter().enumerate() {
         for (function_index, function) in family.functions.iter().copied().flatten().enumerate() {
             for (name_index, name) in function.names.iter().enumerate() {
@@ -224,12 +226,15 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
             }
         }
     }
+    index.longest = index.exact.keys().map(String::len).max().unwrap_or(0);
     index
 });
 
-/// The rows that a symbol name matches, in the order of the table. Nearly all names match none: the cost is a hash.
+/// The rows that a symbol name matches, in the order of the table. Nearly all names match none: the cost is a hash, or nothing for
+/// most of C++, whose names are longer than any here.
 pub fn rows(name: &str) -> impl Iterator<Item = Row> {
-    let exact = INDEX.exact.get(name).map(Vec::as_slice).unwrap_or_default();
+    let exact = Some(name).filter(|name| name.len() <= INDEX.longest).and_then(|name| INDEX.exact.get(name));
+    let exact = exact.map(Vec::as_slice).unwrap_or_default();
     let rust = rust_item(name).and_then(|item| INDEX.rust.get(item)).copied();
     let go = INDEX.go.iter().find(|(stem, _)| name.strip_prefix(stem).is_some_and(is_size_class)).map(|(_, row)| *row);
     exact.iter().copied().chain(rust).chain(go)

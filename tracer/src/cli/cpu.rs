@@ -72,6 +72,7 @@ impl Args {
             event: Some(KernelEvent::Cpu { period_ns }),
             interval: IntervalSetting::Fixed(period_ns),
             children: self.children,
+            max_samples: limits.max_samples,
             max_frames: limits.max_depth,
             ring_bytes: limits.ring_buffer,
             table_bytes: limits.unwind_memory,

@@ -64,7 +64,9 @@ impl Calibration {
     pub fn new(recording: &Recording) -> Self {
         let Recording { about, samples, .. } = recording;
         let lost = about.losses.samples() as f64;
-        let kept = if samples.is_empty() { 1.0 } else { samples.len() as f64 / (samples.len() as f64 + lost) };
+        // Those that were thinned have their part in the intervals of those that stayed.
+        let taken = samples.len() as f64 + about.thinned as f64;
+        let kept = if samples.is_empty() { 1.0 } else { taken / (taken + lost) };
         let interval = samples.iter().map(|s| s.interval).max().unwrap_or(0);
         let epochs = Epochs::new(about);
 
@@ -275,7 +277,8 @@ fn add(sum: &mut [f64; 2], other: [f64; 2], factor: f64) {
 /// The CPU time that the kernel accounted for, and the ticks that were taken of it.
 fn accounted(recording: &Recording) -> Option<Exact> {
     let bytes = recording.about.cpu.as_ref()?.accounted_ns?;
-    let calls = (recording.samples.len() as u64).saturating_add(recording.about.losses.samples());
+    let not_kept = recording.about.thinned.saturating_add(recording.about.losses.samples());
+    let calls = (recording.samples.len() as u64).saturating_add(not_kept);
     Some(Exact { calls, bytes })
 }
 

@@ -1,6 +1,8 @@
 //! Unwind tables on their way into the kernel.
 //!
-//! Shards are memory-mapped maps: only the words that changed are written, and no shard is copied as a whole.
+//! Shards are maps that are mapped while they are written: only the words that changed are, and no shard is copied as a whole. The kernel
+//! maps all pages at once (`array_map_mmap` in kernel/bpf/arraymap.c), so that they would count as memory of tracer's for as long
+//! as they stay mapped.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -37,7 +39,8 @@ pub enum UploadError {
 /// The shards that the kernel has.
 #[derive(Debug, Default)]
 pub struct Uploaded {
-    shards: HashMap<u32, MappedShard>,
+    /// The kernel's ids of their maps. Its array of shards keeps them.
+    shards: HashMap<u32, u32>,
 }
 
 /// The words of one shard, shared with the kernel.
@@ -58,11 +61,14 @@ impl Uploaded {
         }
         for DirtyShard { shard, words, changed } in placements.take_dirty() {
             let mapped = match self.shards.entry(shard) {
-                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Occupied(entry) => MappedShard::new(&MapData::from_id(*entry.get())?)?,
                 Entry::Vacant(entry) => {
-                    let (map, mapped) = new_shard()?;
+                    let data = new_shard()?;
+                    let (id, mapped) = (data.info()?.id(), MappedShard::new(&data)?);
+                    let map: Array<MapData, Value<Shard>> = Array::try_from(Map::Array(data))?;
                     maps.shards.set(shard, &map, 0)?;
-                    entry.insert(mapped)
+                    entry.insert(id);
+                    mapped
                 }
             };
             if let Some(new) = words.get(changed.clone()) {
@@ -73,12 +79,10 @@ impl Uploaded {
     }
 }
 
-/// An empty shard, and its memory.
-fn new_shard() -> Result<(Array<MapData, Value<Shard>>, MappedShard), UploadError> {
+/// An empty shard.
+fn new_shard() -> Result<MapData, MapError> {
     let description = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY as u32, 4, SHARD_BYTES as u32, 1, MMAPABLE);
-    let data = MapData::create(description, "shard", None)?;
-    let mapped = MappedShard::new(&data)?;
-    Ok((Array::try_from(Map::Array(data))?, mapped))
+    MapData::create(description, "shard", None)
 }
 
 impl MappedShard {

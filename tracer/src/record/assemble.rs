@@ -75,6 +75,7 @@ pub fn assemble(raw: RawRecording) -> Recording {
         duration_ns: raw.duration.as_nanos() as u64,
         ended: raw.ended,
         counters,
+        thinned: raw.parts.thinned,
         losses: raw.losses,
         source: raw.event.map_or(Source::Allocations, KernelEvent::source),
         epochs: raw.epochs,

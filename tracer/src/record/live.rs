@@ -12,8 +12,9 @@ use tracer_ebpf::abi::live::{Block, BlockKey, Release, ReleaseKind};
 
 use super::{
     discover::Probed,
+    room::Room,
     samples::{Samples, StoredSample},
-    thin::{self, Random},
+    thin::{self, Random, Sizes, Unit},
 };
 use crate::{
     allocators::{End, plan::Unseen},
@@ -73,8 +74,6 @@ pub struct Counts {
 
 /// Processes whose blocks wait to be removed from the kernel's map, at most.
 const MAX_GONE: usize = 64;
-/// Samples that are kept for each block that fits the kernel's map, at most.
-const SAMPLES_FOR_EACH: usize = 4;
 
 impl Blocks {
     /// `max`: blocks that the kernel's map holds.
@@ -119,44 +118,71 @@ impl Blocks {
         self.gone.insert(process, time_ns);
     }
 
-    /// Keeps memory bounded; to be called often. Returns the interval to sample with from now on, where it must be raised;
-    /// `interval` is that in force.
+    /// Keeps memory bounded; to be called often. Returns the interval to sample with from now on, where it must be raised since
+    /// too many blocks are in use; `interval` is that in force. Samples of blocks that are not in use have `room`.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn keep_bounded(&mut self, map: &LiveMap, samples: &mut Samples, interval: u64) -> io::Result<Option<u64>> {
-        let too_many_samples = samples.len() > self.max * SAMPLES_FOR_EACH;
+    pub fn keep_bounded(
+        &mut self,
+        map: &LiveMap,
+        samples: &mut Samples,
+        room: &mut Room,
+        interval: u64,
+    ) -> io::Result<Option<u64>> {
         // Processes that are gone can wait for each other.
-        if self.gone.len() < MAX_GONE && self.in_use() <= self.limit && !too_many_samples {
+        let is_full = room.is_full(samples.len().saturating_sub(self.in_use()));
+        if self.gone.len() < MAX_GONE && self.in_use() <= self.limit && !is_full {
             return Ok(None);
         }
         let live = map.read()?;
-        self.forget_gone(map, &live, samples)?;
-        let live: Vec<_> = live.into_iter().filter(|(_, block)| self.pending.contains_key(&id(block))).collect();
+        self.forget_ended(map, &live, samples)?;
+        let mut live: Vec<_> = live.into_iter().filter(|(_, block)| self.pending.contains_key(&id(block))).collect();
         self.absent = self.pending.len() - live.len();
         self.counts.peak = self.counts.peak.max(live.len() as u64);
         let is_crowded = live.len() > limit(self.max);
         // There were fewer than it seemed: not again for every block that comes and goes.
         self.limit = limit(self.max).max(live.len() + self.max / 16);
-        if !is_crowded && !too_many_samples {
-            return Ok(None);
-        }
-        let of_block = |(_, block): &(BlockKey, Block)| {
-            let sample = samples.get(*self.pending.get(&id(block))?)?;
-            Some((sample.size, sample.interval))
-        };
-        let in_use: Vec<(u64, u64)> = live.iter().filter_map(of_block).collect();
-        let mut to = interval;
+        let mut raised = None;
         if is_crowded {
-            to = thin::interval_for(&in_use, self.max / 2, interval);
+            let is_live = self.which(&live, samples.len());
+            let in_use = samples.iter().zip(&is_live).filter(|(_, is_live)| **is_live).map(|(sample, _)| sample);
+            let to = Sizes::of(Unit::Bytes, in_use).interval_for(self.max / 2, interval);
+            let places = thin::thin(samples, Unit::Bytes, to, |index| is_live[index], &mut self.random);
+            self.moved(&places);
+            for (key, block) in live.extract_if(.., |(_, block)| !self.pending.contains_key(&id(block))) {
+                remove(map, key, block, &mut self.counts)?;
+            }
+            self.counts.raised += 1;
+            raised = Some(to);
         }
-        if too_many_samples {
-            let all: Vec<(u64, u64)> = samples.iter().map(|sample| (sample.size, sample.interval)).collect();
-            to = to.max(thin::interval_for(&all, self.max * SAMPLES_FOR_EACH / 2, interval));
+        if room.is_full(samples.len() - live.len()) {
+            let is_live = self.which(&live, samples.len());
+            let places = room.make(samples, interval, |index| !is_live[index]);
+            self.moved(&places);
+            self.absent = self.pending.len().saturating_sub(live.len());
         }
-        self.thin(map, &live, samples, to)?;
-        self.counts.raised += 1;
-        Ok(Some(to))
+        Ok(raised)
+    }
+
+    /// Which samples are of these blocks.
+    fn which(&self, live: &[(BlockKey, Block)], samples: usize) -> Vec<bool> {
+        let mut which = vec![false; samples];
+        for (_, block) in live {
+            if let Some(is_live) = self.pending.get(&id(block)).and_then(|&index| which.get_mut(index as usize)) {
+                *is_live = true;
+            }
+        }
+        which
+    }
+
+    /// Samples have other places now, or none.
+    fn moved(&mut self, places: &[Option<u32>]) {
+        self.pending.retain(|_, index| {
+            let place = places.get(*index as usize).copied().flatten();
+            *index = place.unwrap_or(*index);
+            place.is_some()
+        });
     }
 
     /// What is in use at the end. Returns how many blocks nothing is known of.
@@ -186,43 +212,28 @@ impl Blocks {
         }
     }
 
-    /// Removes the blocks of processes that are gone.
-    fn forget_gone(&mut self, map: &LiveMap, live: &[(BlockKey, Block)], samples: &mut Samples) -> io::Result<()> {
-        let gone = std::mem::take(&mut self.gone);
-        let is_gone =
-            |(key, block): &&(BlockKey, Block)| gone.get(&key.process).is_some_and(|&time_ns| block.time_ns <= time_ns);
+    /// Removes the blocks of processes that are gone, and those whose release could not be told.
+    fn forget_ended(&mut self, map: &LiveMap, live: &[(BlockKey, Block)], samples: &mut Samples) -> io::Result<()> {
+        let (gone, pending) = (std::mem::take(&mut self.gone), &self.pending);
+        let is_gone = |(key, block): &&(BlockKey, Block)| {
+            let is_told_now = block.released_ns != 0 && pending.contains_key(&id(block));
+            is_told_now || gone.get(&key.process).is_some_and(|&time_ns| block.time_ns <= time_ns)
+        };
         let theirs: Vec<(BlockKey, Block)> = live.iter().filter(is_gone).copied().collect();
         for &(key, block) in &theirs {
-            self.remove(map, key, block)?;
+            remove(map, key, block, &mut self.counts)?;
         }
         self.settle(&theirs, samples);
         Ok(())
     }
+}
 
-    fn remove(&mut self, map: &LiveMap, key: BlockKey, block: Block) -> io::Result<()> {
-        match map.remove(key, block) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => self.counts.lost += 1,
-            result => drop(result?),
-        }
-        Ok(())
+fn remove(map: &LiveMap, key: BlockKey, block: Block, counts: &mut Counts) -> io::Result<()> {
+    match map.remove(key, block) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => counts.lost += 1,
+        result => drop(result?),
     }
-
-    fn thin(&mut self, map: &LiveMap, live: &[(BlockKey, Block)], samples: &mut Samples, to: u64) -> io::Result<()> {
-        let places = thin::thin(samples, to, &mut self.random);
-        self.pending.retain(|_, index| match places.get(*index as usize).copied().flatten() {
-            Some(place) => {
-                *index = place;
-                true
-            }
-            None => false,
-        });
-        for &(key, block) in live {
-            if !self.pending.contains_key(&id(&block)) {
-                self.remove(map, key, block)?;
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// With more blocks in use the interval is raised.

@@ -20,6 +20,7 @@ pub mod processes;
 pub mod raw;
 pub mod request;
 pub mod resident;
+pub mod room;
 pub mod samples;
 pub mod search;
 mod searched;

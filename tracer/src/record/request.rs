@@ -20,6 +20,8 @@ pub struct Request {
     pub children: bool,
     /// Whether blocks are followed to their release.
     pub live: Option<LiveOptions>,
+    /// Samples that are kept at most, beside those of blocks in use where these are followed.
+    pub max_samples: u32,
     /// Frames of a stack at most.
     pub max_frames: u32,
     /// Ring buffer size in bytes: a power of two, at least a page.

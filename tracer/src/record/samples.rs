@@ -33,6 +33,7 @@ pub struct Samples {
     stacks: Numbered<RawStack>,
     names: Numbered<[u8; 16]>,
     samples: Vec<StoredSample>,
+    thinned: u64,
 }
 
 /// [`Samples`], resolved: stacks and thread names in the order of their numbers.
@@ -44,6 +45,8 @@ pub struct SampleParts {
     pub thread_names: Vec<String>,
     /// Samples in the order of their arrival.
     pub samples: Vec<StoredSample>,
+    /// Samples that were taken and not kept.
+    pub thinned: u64,
 }
 
 impl Samples {
@@ -81,7 +84,9 @@ impl Samples {
     /// Keeps those that `keep` wants, in their order, and of stacks and names those that they have: a program may have ever
     /// new ones for as long as it runs.
     pub fn retain(&mut self, keep: impl FnMut(&mut StoredSample) -> bool) {
+        let before = self.samples.len();
         self.samples.retain_mut(keep);
+        self.thinned += (before - self.samples.len()) as u64;
         self.samples.shrink_to(2 * self.samples.len());
         let stacks = self.stacks.keep(self.samples.iter().map(|sample| sample.stack));
         let names = self.names.keep(self.samples.iter().map(|sample| sample.thread_name));
@@ -94,7 +99,7 @@ impl Samples {
         }
     }
 
-    /// Samples so far.
+    /// Samples that are kept.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
@@ -114,6 +119,7 @@ impl Samples {
             stacks: self.stacks.into_ordered(),
             thread_names: self.names.into_ordered().into_iter().map(text).collect(),
             samples: self.samples,
+            thinned: self.thinned,
         }
     }
 }

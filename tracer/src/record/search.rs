@@ -60,6 +60,10 @@ fn search_files(inputs: &[Input], debug: &DebugFiles, wanted: &Wanted) -> Found 
             // It fails for one of another machine, and nothing is added.
             let _ = module.add_debug_file(debug_file);
         }
+        if !module.functions.is_empty() || !wanted.named.is_empty() {
+            // It fails only where reading the module has failed.
+            let _ = module.read_code(&file);
+        }
         numbers.push(input.module);
         symbols.push(module);
         files.push(Parsed { file, debug: debug_file, data: reader });

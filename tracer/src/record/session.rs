@@ -27,13 +27,16 @@ use super::{
     processes::Processes,
     request::Request,
     resident::Resident,
+    room::Room,
     samples::Samples,
     searched::Searched,
+    thin::Unit,
     windows::handle::{Begin, Windows},
 };
 use crate::{
     probe::{
         attacher::Attacher,
+        kernel_event::KernelEvent,
         kernel_types::KernelTypes,
         programs::{Options, Programs},
     },
@@ -67,6 +70,8 @@ pub struct Session {
     targets: Vec<Process>,
     names: Vec<NameSources>,
     samples: Samples,
+    /// For samples of blocks that are not in use.
+    room: Room,
     /// Sampled blocks, where they are followed.
     blocks: Option<Blocks>,
     resident: Resident,
@@ -114,6 +119,7 @@ impl Session {
             Some(_) => Calibrating::none(),
         };
         let wanted = Arc::new(Wanted { releases: request.live.is_some(), ..Wanted::default() });
+        let unit = if matches!(request.event, Some(KernelEvent::Cpu { .. })) { Unit::Time } else { Unit::Bytes };
         let now = Instant::now();
         Ok(Self {
             programs,
@@ -134,6 +140,7 @@ impl Session {
             targets: Vec::new(),
             names: Vec::new(),
             samples: Samples::default(),
+            room: Room::new(request.max_samples, unit, monotonic_ns()),
             blocks: request.live.map(|live| Blocks::new(live.blocks, monotonic_ns())),
             resident: Resident::begin(&[]),
             control,

@@ -36,6 +36,9 @@ pub struct About {
     /// Releases were followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
+    /// Samples that were taken but not kept, since there were too many: those kept stand for them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub thinned: u64,
     /// What was lost.
     pub losses: Losses,
     /// How complete the stacks are.
@@ -43,6 +46,10 @@ pub struct About {
     /// What else happened, for people: an allocator that was loaded while recording, for example.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The traced process.

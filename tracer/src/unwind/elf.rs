@@ -166,6 +166,18 @@ impl<'a, 'b, R: ReadRef<'a>> Image<'a, 'b, R> {
         Some(UnwindSection { data: Cow::Borrowed(data), bases: bases.set_eh_frame(address) })
     }
 
+    /// Whether these bytes stand at an address.
+    pub(super) fn holds<const N: usize>(&self, address: u64, bytes: [u8; N]) -> bool {
+        let offset_in = |section: &SectionHeader64<LE>| {
+            let skip = address.checked_sub(section.sh_addr(LE))?;
+            let (offset, size) = section.file_range(LE)?;
+            (skip < size).then(|| offset.checked_add(skip))?
+        };
+        let code = self.sections.iter().filter(|section| section.sh_flags(LE).contains(elf::SHF_EXECINSTR));
+        let offset = code.filter_map(offset_in).next();
+        offset.is_some_and(|offset| self.data.read_bytes_at(offset, N as u64) == Ok(bytes.as_slice()))
+    }
+
     /// Calls `found` with the name and the address range of every function symbol whose first address satisfies `wanted`.
     /// The range is empty where the symbol has no size, as is usual in assembly.
     pub(super) fn function_symbols(&self, wanted: impl Fn(u64) -> bool, mut found: impl FnMut(&[u8], Range<u64>)) {

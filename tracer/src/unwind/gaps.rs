@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use object::read::ReadRef;
+use tracer_ebpf::abi::unwind::RuleKind;
 
 use super::elf::Image;
 use super::spans::Span;
@@ -18,6 +19,9 @@ const PADDING: u32 = 16;
 /// Bytes that are taken for the code at the entry point where no symbol says its size: musl's ends with its call after 22,
 /// that of glibc is longer.
 const ENTRY_BYTES: u32 = 22;
+/// `mov $15, %rax; syscall`, the return from a signal handler (`rt_sigreturn`). Every unwinder knows it by these bytes (libgcc:
+/// `libgcc/config/i386/linux-unwind.h`).
+const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05];
 
 /// A stretch between spans; offsets from the builder's base address.
 pub(super) type Gap = Range<u32>;
@@ -36,8 +40,9 @@ pub(super) fn gaps(spans: &[Span], end: u32) -> impl Iterator<Item = Gap> + '_ {
 /// What is known of wide gaps by other means than unwind information.
 #[derive(Debug, Default)]
 pub(super) struct KnownCode {
-    /// Functions that are the outermost frame of every stack they are on, ascending; they may overlap.
-    pub(super) outermost: Vec<Range<u32>>,
+    /// Functions and the rule that holds in all of each, ascending; they may overlap. [`RuleKind::End`]: they are the outermost
+    /// frame of every stack they are on.
+    pub(super) functions: Vec<(Range<u32>, RuleKind)>,
     /// Gaps whose code keeps frame pointers, ascending.
     pub(super) frame_pointer: Vec<Gap>,
 }
@@ -53,6 +58,8 @@ impl KnownCode {
     /// - musl's `__clone` calls a new thread's first function, `start`, on a stack of its own; in the calling thread it calls
     ///   nothing. (A program linked to musl dynamically has no symbols for these. Its threads' stacks end without
     ///   information.)
+    /// - musl's `__restore_rt`, to which signal handlers return, is known by its bytes. Nothing calls it: its address stands where
+    ///   a return address belongs, and the walk looks up the byte before it, which musl made a `nop` for this reason.
     /// - V8's builtins (Node.js, Chrome) are compiled by V8 itself, which always keeps frame pointers. They are one stretch of
     ///   text, known by their symbols.
     /// - The Go code of a Go program, which always keeps frame pointers: the widest gap.
@@ -60,13 +67,14 @@ impl KnownCode {
     /// A name proves nothing elsewhere, so these count only in gaps, and `main` only in a program. `gaps` are ascending.
     pub(super) fn find<'a, R: ReadRef<'a>>(image: &Image<'a, '_, R>, base: u64, gaps: &[Gap]) -> Self {
         let mut known = Self::default();
+        let mut outermost: Vec<Range<u32>> = Vec::new();
         let gap_of = |address: u64| {
             let offset = u32::try_from(address.checked_sub(base)?).ok()?;
             let gap = gaps.get(gaps.partition_point(|gap| gap.end <= offset))?;
             (gap.start <= offset).then_some((offset, gap))
         };
         if let Some((start, gap)) = image.entry.and_then(gap_of) {
-            known.outermost.push(start..gap.end.min(start.saturating_add(ENTRY_BYTES)));
+            outermost.push(start..gap.end.min(start.saturating_add(ENTRY_BYTES)));
         }
         let (mut functions, mut musl_threads, mut musl) = (Vec::new(), Vec::new(), false);
         let wanted = |address| gap_of(address).is_some();
@@ -76,13 +84,15 @@ impl KnownCode {
             let size = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
             let function = start..gap.end.min(start.saturating_add(size));
             match name {
-                b"_start" | b"_start_c" | b"__libc_start_main" | b"libc_start_main_stage2" => {
-                    known.outermost.push(function)
-                }
-                b"main" if image.entry.is_some() => known.outermost.push(function),
+                b"_start" | b"_start_c" | b"__libc_start_main" | b"libc_start_main_stage2" => outermost.push(function),
+                b"main" if image.entry.is_some() => outermost.push(function),
                 b"__clone" => {
                     musl = true;
-                    known.outermost.push(function);
+                    outermost.push(function);
+                }
+                b"__restore_rt" if image.holds(range.start, SIGNAL_RETURN) => {
+                    let end = gap.end.min(start.saturating_add(SIGNAL_RETURN.len() as u32));
+                    known.functions.push((start.saturating_sub(1).max(gap.start)..end, RuleKind::Signal));
                 }
                 b"start" | b"start_c11" => musl_threads.push(function),
                 name if name.starts_with(b"Builtins_") && known.frame_pointer.last() != Some(gap) => {
@@ -92,10 +102,10 @@ impl KnownCode {
             }
         });
         if musl {
-            known.outermost.append(&mut musl_threads);
+            outermost.append(&mut musl_threads);
         }
         functions.sort_unstable();
-        for function in known.outermost.iter_mut().filter(|function| function.start >= function.end) {
+        for function in outermost.iter_mut().filter(|function| function.start >= function.end) {
             let next = functions.get(functions.partition_point(|&start| start <= function.start));
             let gap_end = gap_of(base + u64::from(function.start)).map_or(function.start, |(_, gap)| gap.end);
             function.end = next.map_or(gap_end, |&next| next.min(gap_end));
@@ -103,7 +113,8 @@ impl KnownCode {
         if image.go {
             known.frame_pointer.extend(gaps.iter().max_by_key(|gap| gap.end - gap.start).cloned());
         }
-        known.outermost.sort_unstable_by_key(|range| range.start);
+        known.functions.extend(outermost.into_iter().map(|range| (range, RuleKind::End)));
+        known.functions.sort_unstable_by_key(|(range, _)| range.start);
         known.frame_pointer.sort_unstable_by_key(|gap| gap.start);
         known.frame_pointer.dedup();
         known

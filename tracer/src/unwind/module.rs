@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use object::read::ReadRef;
-use tracer_ebpf::abi::unwind::PAGE_SIZE;
+use tracer_ebpf::abi::unwind::{PAGE_SIZE, RuleKind};
 
 use super::BuildError;
 use super::coverage::Coverage;
 use super::elf::Image;
 use super::evaluate::{Chunk, Sections};
 use super::gaps::{Gap, KnownCode, gaps, is_padding};
+use super::rule::plain;
 use super::rules::{END, NO_INFO, Rules, UNSUPPORTED};
 use super::spans::{Source, Span};
 use super::table::ModuleTable;
@@ -60,7 +61,7 @@ impl ModuleTable {
         let mut assembly = Assembly {
             rules: Rules::of_module(),
             writer: PageWriter::new(base, &image.code, chunks.iter().map(|chunk| chunk.rows.len()).sum()),
-            outermost: &known.outermost,
+            known: &known.functions,
             rows_without_rule: 0,
         };
         let mut gaps = gaps(&spans, end);
@@ -116,8 +117,8 @@ fn page_ranges(text: &[Range<u64>]) -> Vec<Range<u64>> {
 struct Assembly<'t> {
     rules: Rules,
     writer: PageWriter<'t>,
-    /// Outermost functions that are yet to come.
-    outermost: &'t [Range<u32>],
+    /// Functions in gaps that are yet to come, each of one rule.
+    known: &'t [(Range<u32>, RuleKind)],
     rows_without_rule: u64,
 }
 
@@ -148,11 +149,14 @@ impl Assembly<'_> {
             return self.writer.push(gap.start, END, &self.rules);
         }
         self.writer.push(gap.start, NO_INFO, &self.rules);
-        while let Some((function, later)) = self.outermost.split_first().filter(|(first, _)| first.start < gap.end) {
-            self.outermost = later;
-            self.writer.push(function.start, END, &self.rules);
+        while let Some(((function, kind), later)) =
+            self.known.split_first().filter(|((first, _), _)| first.start < gap.end)
+        {
+            self.known = later;
+            let rule = self.rules.number(plain(*kind)).unwrap_or(UNSUPPORTED);
+            self.writer.push(function.start, rule, &self.rules);
             // The next one may begin before this one ends.
-            let end = later.first().map_or(function.end, |next| function.end.min(next.start));
+            let end = later.first().map_or(function.end, |(next, _)| function.end.min(next.start));
             self.writer.push(end, NO_INFO, &self.rules);
         }
     }

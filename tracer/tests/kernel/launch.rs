@@ -306,6 +306,7 @@ fn several_processes_are_counted_together() {
         interval: IntervalSetting::Fixed(0),
         max_overhead: None,
         children: false,
+        max_samples: 1 << 20,
         max_frames: 32,
         ring_bytes: 1 << 22,
         table_bytes: 1 << 24,

@@ -19,6 +19,7 @@ pub fn request(interval: IntervalSetting) -> Request {
         event: None,
         interval,
         max_overhead: None,
+        max_samples: 1 << 24,
         max_frames: 1024,
         ring_bytes: 64 << 20,
         table_bytes: 64 << 20,

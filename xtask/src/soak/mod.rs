@@ -40,6 +40,9 @@ pub struct Options {
     interval: String,
 }
 
+/// Samples of released blocks for each that is followed, so that those are thinned over and over too.
+const RELEASED: u32 = 4;
+
 /// Runs it and prints what came out.
 ///
 /// # Errors
@@ -53,7 +56,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let (truth, recorded) = (folder.join("truth"), folder.join("live.json"));
     let mut command = Command::new(tracer);
     command.args(["--live", "--force", "--quiet", "--interval", &options.interval]);
-    command.args(["--live-blocks", &options.live_blocks.to_string()]).arg("-o").arg(&recorded).arg("--").arg(churn);
+    command.args(["--live-blocks", &options.live_blocks.to_string()]);
+    command
+        .args(["--max-samples", &(options.live_blocks * RELEASED).to_string()])
+        .arg("-o")
+        .arg(&recorded)
+        .arg("--")
+        .arg(churn);
     command.args([options.duration.as_secs_f64().to_string(), options.pairs.to_string()]).arg(&truth);
     command.stdin(Stdio::null());
     die_with_parent(&mut command);

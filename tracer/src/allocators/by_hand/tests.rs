@@ -82,8 +82,11 @@ fn look(built: &[&Built], debug: Option<&Built>, named: &[&str]) -> (Vec<Found>,
     let paths: Vec<String> = (0..built.len()).map(path).collect();
     let files: Vec<_> = built.iter().map(|built| built.file()).collect();
     let debug = debug.map(Built::file);
-    let symbols: Vec<_> =
+    let mut symbols: Vec<_> =
         files.iter().zip(&paths).map(|(file, path)| ModuleSymbols::read(path, file).unwrap()).collect();
+    for (symbols, file) in symbols.iter_mut().zip(&files) {
+        symbols.read_code(file).unwrap();
+    }
     let extents: Vec<_> = built.iter().map(|built| || function_extents(built.bytes.as_slice()).unwrap()).collect();
     let modules: Vec<_> = (0..built.len())
         .map(|index| Module {

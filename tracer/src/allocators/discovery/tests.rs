@@ -248,6 +248,21 @@ fn a_stripped_static_program_has_none_until_its_debug_file_is_there() {
     assert_eq!(with_debug_file.probes, plan(&[&whole]).expect("it has names").probes);
 }
 
+/// A program may have 100 MiB of it.
+#[test]
+fn code_is_read_only_where_there_is_something_to_probe() {
+    let read = |source: &str| {
+        let built = shared(source, &[]);
+        let file = built.file();
+        let mut module = ModuleSymbols::read("built", &file).expect("gcc writes ELF");
+        let had = !module.code.is_empty();
+        module.read_code(&file).expect("it was read before");
+        (had, module.code.is_empty())
+    };
+    assert_eq!(read(ALLOCATOR), (true, false));
+    assert_eq!(read("int f(int n) { return n + 1; }"), (false, false));
+}
+
 #[test]
 fn other_files_are_refused() {
     let object = |bytes: &[u8]| object::File::parse(bytes).map(|file| ModuleSymbols::read("x", &file).map(drop));

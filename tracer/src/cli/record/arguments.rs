@@ -62,7 +62,8 @@ pub struct Args {
     /// every release, for as long as the recording takes
     #[arg(long)]
     live: bool,
-    /// Sampled blocks that are followed at once, at most; when there are more, samples are thinned and get rarer
+    /// Sampled blocks in use that are followed at once, at most; when there are more, they are thinned out and the interval is
+    /// raised. Released ones do not count: --max-samples bounds them
     #[arg(long, value_name = "BLOCKS", default_value_t = 1 << 18, requires = "live", value_parser = clap::value_parser!(u32).range(1024..=1 << 22))]
     live_blocks: u32,
     #[command(flatten)]
@@ -127,6 +128,7 @@ impl Args {
             interval,
             max_overhead,
             live: live.then_some(LiveOptions { blocks: live_blocks, sessions: true }),
+            max_samples: limits.max_samples,
             max_frames: limits.max_depth,
             ring_bytes: limits.ring_buffer,
             table_bytes: limits.unwind_memory,

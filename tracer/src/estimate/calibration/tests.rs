@@ -93,6 +93,9 @@ fn lost_samples_raise_weights_and_widen_intervals() {
     let half = sum(&Calibration::new(&recording))[0];
     near(half.bytes.value, 2.0 * whole.bytes.value);
     assert!(half.bytes.variance > 4.0 * whole.bytes.variance);
+    // What was lost is a share of what was taken, whether that was kept or not.
+    recording.about.thinned = 300;
+    near(sum(&Calibration::new(&recording))[0].bytes.value, 1.25 * whole.bytes.value);
 }
 
 #[test]

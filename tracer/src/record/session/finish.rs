@@ -42,6 +42,7 @@ impl Session {
         let live = self.finish_live(&kernel)?;
         let modules = self.processes.finish(&mut losses);
         let mut notes = self.late.finish();
+        notes.extend(self.room.note());
         notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
         notes.extend(children_left(counters::loss(&kernel, Loss::ChildLeft)));
         Ok(RawRecording {

@@ -22,11 +22,18 @@ impl Session {
         self.programs.live.as_ref().is_some_and(LivePrograms::returns_always)
     }
 
-    /// Keeps the memory of live blocks bounded: raises the interval where there are too many.
+    /// Keeps memory bounded: raises the interval where there are too many blocks in use, and thins samples where there are too
+    /// many of them.
     pub(super) fn keep_bounded(&mut self) -> Result<(), SessionError> {
-        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else { return Ok(()) };
         let settings = &self.programs.maps.settings;
-        let raised = blocks.keep_bounded(&live.map, &mut self.samples, settings.get().interval);
+        let interval = settings.get().interval;
+        let (Some(blocks), Some(live)) = (&mut self.blocks, &self.programs.live) else {
+            if self.room.is_full(self.samples.len()) {
+                self.room.make(&mut self.samples, interval, |_| true);
+            }
+            return Ok(());
+        };
+        let raised = blocks.keep_bounded(&live.map, &mut self.samples, &mut self.room, interval);
         if let Some(interval) = raised.map_err(SessionError::Live)? {
             self.control.raise(interval);
             let interval = self.control.interval();

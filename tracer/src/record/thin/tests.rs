@@ -3,7 +3,7 @@ use tracer_ebpf::abi::sample::{Frame, Sample as Header, WalkStatus};
 use super::*;
 use crate::{estimate::inclusion::weigh, record::decode::RawSample};
 
-fn sample(size: u64, interval: u64) -> RawSample {
+pub fn sample(size: u64, interval: u64) -> RawSample {
     let header = Header {
         kind: 1,
         process: 1,
@@ -30,7 +30,7 @@ fn mean(values: &[f64]) -> (f64, f64) {
     (mean, (variance / count).sqrt())
 }
 
-fn assert_unbiased(what: &str, values: &[f64], truth: f64) {
+pub fn assert_unbiased(what: &str, values: &[f64], truth: f64) {
     let (mean, error) = mean(values);
     assert!((mean - truth).abs() < 4.0 * error, "{what}: {mean} ± {error}, in truth {truth}");
 }
@@ -62,9 +62,9 @@ fn thinned_samples_estimate_the_same() {
                 samples.push(sample(size, interval), Frame(0));
             }
         }
-        thin(&mut samples, 4000, &mut random);
+        thin(&mut samples, Unit::Bytes, 4000, |_| true, &mut random);
         assert!(samples.iter().all(|sample| sample.interval >= 4000));
-        thin(&mut samples, 20_000, &mut random);
+        thin(&mut samples, Unit::Bytes, 20_000, |_| true, &mut random);
         let (b, o, variance) = total(&samples);
         covered += u32::from((b - truth as f64).abs() < 1.96 * variance.sqrt());
         bytes.push(b);
@@ -85,7 +85,7 @@ fn every_allocation_sampled_can_be_thinned_too() {
             for size in sizes() {
                 samples.push(sample(size, 0), Frame(0));
             }
-            thin(&mut samples, 5000, &mut random);
+            thin(&mut samples, Unit::Bytes, 5000, |_| true, &mut random);
             total(&samples).0
         })
         .collect();
@@ -114,9 +114,8 @@ fn what_is_in_use_is_estimated_without_bias_in_bounded_memory() {
                 samples.push(sample(size, interval), Frame(0));
             }
             if samples.len() > ROOM * 3 / 4 {
-                let all: Vec<(u64, u64)> = samples.iter().map(|sample| (sample.size, sample.interval)).collect();
-                interval = interval_for(&all, ROOM / 2, interval);
-                thin(&mut samples, interval, &mut random);
+                interval = Sizes::of(Unit::Bytes, samples.iter()).interval_for(ROOM / 2, interval);
+                thin(&mut samples, Unit::Bytes, interval, |_| true, &mut random);
                 raised += 1;
             }
             most = most.max(samples.len());
@@ -134,8 +133,10 @@ fn places_say_where_samples_went() {
     for size in 1..=1000 {
         samples.push(sample(size, 0), Frame(0));
     }
-    let places = thin(&mut samples, 256, &mut Random::new(4));
+    let places = thin(&mut samples, Unit::Bytes, 256, |index| index >= 10, &mut Random::new(4));
     assert_eq!(places.len(), 1000);
+    assert!((0..10).all(|index| places[index as usize] == Some(index)), "these must not go");
+    assert!(samples.iter().all(|sample| sample.interval == if sample.size <= 10 { 0 } else { 256 }));
     assert!((100..1000).contains(&samples.len()));
     for (before, place) in places.iter().enumerate() {
         if let Some(place) = place {
@@ -147,9 +148,27 @@ fn places_say_where_samples_went() {
 
 #[test]
 fn the_interval_is_large_enough_and_ends_somewhere() {
-    let samples = vec![(100, 0); 1000];
-    let interval = interval_for(&samples, 500, 0);
-    assert!(expected(&samples, interval) <= 500.0 && interval == LEAST);
-    assert!(interval_for(&samples, 500, 4096) == 8192, "it grows whatever the samples are");
-    assert_eq!(interval_for(&[(u64::MAX, 0)], 0, 0), MOST);
+    let sizes = |size, count| Sizes { unit: Unit::Bytes, counts: HashMap::from([((size, 0), count)]) };
+    let samples = sizes(100, 1000);
+    let interval = samples.interval_for(500, 0);
+    assert!(samples.expected(interval) <= 500.0 && interval == LEAST);
+    assert!(samples.interval_for(500, 4096) == 8192, "it grows whatever the samples are");
+    assert_eq!(sizes(u64::MAX, 1).interval_for(0, 0), MOST);
+}
+
+#[test]
+fn ticks_that_are_kept_stand_for_the_others() {
+    let mut random = Random::new(5);
+    let estimates: Vec<f64> = (0..2000)
+        .map(|_| {
+            let mut samples = Samples::default();
+            (0..300).for_each(|_| samples.push(sample(1000, 1000), Frame(0)));
+            thin(&mut samples, Unit::Time, 3000, |_| true, &mut random);
+            (0..100).for_each(|_| samples.push(sample(1000, 1000), Frame(0)));
+            thin(&mut samples, Unit::Time, 8000, |_| true, &mut random);
+            assert!(samples.iter().all(|sample| (sample.size, sample.interval) == (8000, 8000)));
+            samples.iter().map(|sample| sample.size as f64).sum()
+        })
+        .collect();
+    assert_unbiased("time", &estimates, 400.0 * 1000.0);
 }

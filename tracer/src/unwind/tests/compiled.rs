@@ -273,6 +273,23 @@ fn outermost_functions_of_musl() {
     assert_eq!(elsewhere.kind("start"), NO_INFO);
 }
 
+/// The return address is that of the first instruction, and is looked up as that of a call before it.
+#[test]
+fn the_return_from_a_signal_handler_is_known_by_name_and_bytes() {
+    let returns = |code: &str| {
+        let bare = bare(&["other"]);
+        let ends = ".size __restore_rt, .-__restore_rt\n.skip 32, 0x90\n";
+        let source =
+            format!("{bare}nop\n.globl __restore_rt\n.type __restore_rt, @function\n__restore_rt:\n{code}\n{ends}");
+        let linked = Linked::library(&source, &[]);
+        let start = linked.address("__restore_rt");
+        [start - 2, start - 1, start, start + 8, start + 9].map(|address| linked.table.lookup(address).unwrap().kind)
+    };
+    const SIGNAL: u8 = RuleKind::Signal as u8;
+    assert_eq!(returns("mov $15, %rax\nsyscall"), [NO_INFO, SIGNAL, SIGNAL, SIGNAL, NO_INFO]);
+    assert_eq!(returns("mov $14, %rax\nsyscall"), [NO_INFO; 5]);
+}
+
 #[test]
 fn debug_frame_alone_and_beside_eh_frame() {
     // Many, so that the linker finds compression worth while.
