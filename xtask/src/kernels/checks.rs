@@ -113,6 +113,9 @@ fn default(report: &Report, name: &str) -> anyhow::Result<()> {
 fn windows(report: &Report, name: &str) -> anyhow::Result<()> {
     let text = report.ended(name, 0)?;
     ensure!(text.contains("site_loop"), "the loop is not seen:\n{text}");
+    let has_multi_links = !report.ended("doctor", 0)?.contains("no  uprobe multi links");
+    let is_windowed = said(text, "counted").any(|how| how.contains(" windows, "));
+    ensure!(is_windowed == has_multi_links, "windows: {is_windowed}, multi links: {has_multi_links}:\n{text}");
     lossless(text)?;
     survived(text)
 }

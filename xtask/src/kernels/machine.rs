@@ -42,8 +42,9 @@ pub fn run(kernel: &Path, initramfs: &Path, console: &Path, processors: u8) -> a
     let errors = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new(EMULATOR);
     command
-        // Everywhere the same, and where there is no virtualization within virtualization.
-        .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp"])
+        // Everywhere the same, and where there is no virtualization within virtualization. Without cmpxchg16b, which leaves wrong flags
+        // behind in emulators before QEMU 8.0: a kernel that is interrupted just after it dies.
+        .args(["-accel", "tcg", "-cpu", "max,-cx16", "-m", "1024", "-smp"])
         .arg(processors.to_string())
         .args(["-no-reboot", "-display", "none", "-monitor", "none", "-nic", "none"])
         .arg("-serial")

@@ -52,6 +52,7 @@ impl Report {
     /// When it is missing, or ended otherwise; with what it told.
     pub fn ended(&self, name: &str, status: i32) -> anyhow::Result<&str> {
         let section = self.section(name)?;
+        ensure!(section.status.is_some(), "the machine stopped in it");
         if section.status != Some(status) {
             bail!("{name} ended with {:?} and not {status}:\n{}", section.status, section.text);
         }
