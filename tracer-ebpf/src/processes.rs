@@ -99,11 +99,15 @@ pub fn task_new(context: *mut c_void) {
     let child = unsafe { context.wrapping_byte_add(8).cast::<u32>().read() };
     // SAFETY: as above.
     let flags = unsafe { context.wrapping_byte_add(32).cast::<u64>().read() };
-    if flags & CLONE_THREAD != 0 || SETTINGS.get(0).is_none_or(|settings| settings.follow_children == 0) {
+    if flags & CLONE_THREAD != 0 {
         return;
     }
     let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
     let Some(process) = PROCESSES.get_ptr(parent) else { return };
+    if SETTINGS.get(0).is_none_or(|settings| settings.follow_children == 0) {
+        count_loss(Loss::ChildLeft);
+        return;
+    }
     // SAFETY: a map value is a valid source for the same map.
     let copy = unsafe { &*process };
     let changes = Changes { removals: copy.removals, mapped: copy.mapped.into(), recent: [[0; 2]; RECENT_RANGES] };

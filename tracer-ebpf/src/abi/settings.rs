@@ -90,10 +90,12 @@ pub enum Loss {
     CallsFull = 5,
     /// A block was resized, and the record of it found the ring buffer full.
     ReleaseRingFull = 6,
+    /// A traced process made another, and children are not traced.
+    ChildLeft = 7,
 }
 
 /// Entries of `LOSSES`.
-pub const LOSS_COUNT: u32 = 7;
+pub const LOSS_COUNT: u32 = 8;
 
 const _: () = assert!(size_of::<Settings>() == 88);
 const _: () = assert!(MAX_FUNCTIONS <= 255);

@@ -60,6 +60,19 @@ fn every_short_program_is_recorded_and_nothing_stays() {
     assert_gone(&ours);
 }
 
+#[test]
+fn children_that_are_not_traced_are_counted() {
+    let Some(_guard) = alone() else { return };
+    let mut shell = Command::new("/bin/sh");
+    let script = "echo ready; read line; for i in 1 2 3; do \"$0\" $i; done; echo done; read line";
+    let mut program = Program::start(shell.arg("-c").arg(script).arg(SHORT.compile()));
+    let pid = program.pid();
+    let (recording, _) = record_and_inspect(&[pid], request(EVERY), || program.work(), |_| {});
+    program.end();
+    let note = "3 processes that it made are not in this recording: --children traces them too";
+    assert!(recording.notes.iter().any(|said| said == note), "{:?}", recording.notes);
+}
+
 /// Where this process's descriptors lead. The socket pair for signals is tokio's, one for the life of a process.
 fn descriptors() -> Vec<String> {
     let links = fs::read_dir("/proc/self/fd").expect("it is there").flatten();

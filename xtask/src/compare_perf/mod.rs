@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     exec::capture(Command::new("perf").arg("--version")).context("perf is missing: apt-get install linux-perf")?;
     let tracer = build_tracer()?;
     let directory = workspace::target_dir()?.join("compare-perf");
-    let server = LoadedServer::start(Load { games: options.games }, &directory)?;
+    let server = LoadedServer::start(Load::together(options.games), &directory)?;
     let (of_tracer, of_perf) = sample(&tracer, server.pid(), options.duration, &directory)?;
     server.stop()?;
 

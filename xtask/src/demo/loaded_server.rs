@@ -12,11 +12,11 @@ use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procfs::net::TcpState;
 
-use super::background::Background;
+use super::{GAME, background::Background};
 use crate::{exec, workspace};
 
-/// Milliseconds between the starts of two games.
-const TIME_BETWEEN: u32 = 2;
+/// Milliseconds between the begins of games that begin together.
+const TOGETHER: u32 = 2;
 /// More games than any run plays: the load ends when it is stopped.
 const GAMES_IN_ALL: u32 = 1_000_000;
 const POLL: Duration = Duration::from_millis(50);
@@ -30,9 +30,23 @@ const OTHER_FILES: u64 = 256;
 pub struct Load {
     /// Games at a time; each is two connections.
     pub games: u32,
+    /// Milliseconds between the begins of two.
+    between: u32,
 }
 
 impl Load {
+    /// Games that begin together, and so end together too.
+    pub fn together(games: u32) -> Self {
+        Self { games, between: TOGETHER }
+    }
+
+    /// Games that begin one after another: at any time some are at their begin and some at their end, so that one stretch
+    /// of time is like any other.
+    pub fn spread(games: u32) -> Self {
+        // All have begun before the first is over.
+        Self { games, between: (GAME.as_millis() as u32 * 9 / 10 / games.max(1)).max(TOGETHER) }
+    }
+
     /// Connections at a time.
     pub fn connections(self) -> usize {
         self.games as usize * 2
@@ -88,7 +102,7 @@ impl LoadedServer {
         let client = Background::start(
             Command::new(programs.join("target-server-load"))
                 .args(["-p", &port.to_string(), "-q", &load.games.to_string(), "-g", &GAMES_IN_ALL.to_string()])
-                .args(["-t", &TIME_BETWEEN.to_string(), "--server-log"])
+                .args(["-t", &load.between.to_string(), "--server-log"])
                 .arg(&server_log),
             &directory.join("load.out"),
         )?;
@@ -120,7 +134,7 @@ impl LoadedServer {
     }
 
     fn wait_for_connections(&mut self, load: Load) -> anyhow::Result<()> {
-        let limit = PATIENCE + Duration::from_millis(u64::from(load.games) * u64::from(TIME_BETWEEN));
+        let limit = PATIENCE + Duration::from_millis(u64::from(load.games) * u64::from(load.between));
         wait_until(limit, &format!("{} connections", load.connections()), || {
             self.server.expect_running()?;
             self.load.expect_running()?;

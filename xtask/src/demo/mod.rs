@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     let tracer = build_tracer()?;
     let logs = workspace::target_dir()?.join("demo");
-    let load = Load { games: options.games };
+    let load = Load::together(options.games);
     let server = LoadedServer::start(load, &logs)?;
     // Behind the start, which may have had to build the server first.
     let begun = Instant::now();

@@ -65,7 +65,7 @@ const TIMER: Configuration = Configuration { name: "`--timer global`", options: 
 /// When something does not build or run, or when the outputs do not show what the guide says.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(workspace::is_root(), "tracer loads BPF programs: run `sudo cargo xtask lesson`");
-    let load = Load { games: options.games };
+    let load = Load::together(options.games);
     let machine = format!(
         "{} The server has {} connections; recordings are {} long.",
         host::describe(),
@@ -228,7 +228,7 @@ impl Lesson<'_> {
     }
 
     fn start(&self, configuration: &'static Configuration) -> anyhow::Result<Watched> {
-        let load = Load { games: self.options.games };
+        let load = Load::together(self.options.games);
         let server = LoadedServer::start_with(load, configuration.options, self.tracer.folder())?;
         eprintln!("== {}: {} connections", configuration.name, load.connections());
         thread::sleep(SETTLED);

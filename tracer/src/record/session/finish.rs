@@ -43,6 +43,7 @@ impl Session {
         let modules = self.processes.finish(&mut losses);
         let mut notes = self.late.finish();
         notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
+        notes.extend(children_left(counters::loss(&kernel, Loss::ChildLeft)));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
@@ -64,5 +65,14 @@ impl Session {
             duration,
             ended,
         })
+    }
+}
+
+/// What is said of processes that were made while recording, where children are not traced.
+fn children_left(count: u64) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("a process that it made is not in this recording: --children traces it too".to_owned()),
+        _ => Some(format!("{count} processes that it made are not in this recording: --children traces them too")),
     }
 }

@@ -2,6 +2,7 @@
 
 mod attachment;
 mod budget;
+mod bursts;
 mod cpu_clock;
 mod failures;
 mod game;
@@ -39,6 +40,7 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench { name: "budget", run: budget::run },
+    Bench { name: "bursts", run: bursts::run },
     Bench { name: "game server", run: game::run },
     Bench { name: "hit", run: hit::run },
     Bench { name: "live", run: live::run },

@@ -56,7 +56,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
         Some(node) => rows.push(("node", measure(&tracer, node.pid(), scale)?)),
         None => section.line("Not measured: node is not installed."),
     }
-    let server = LoadedServer::start(Load { games: scale.count(GAMES) }, &folder()?)?;
+    let server = LoadedServer::start(Load::together(scale.count(GAMES)), &folder()?)?;
     rows.push(("game server", measure(&tracer, server.pid(), scale)?));
     server.stop()?;
 

@@ -42,7 +42,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
         Some(node) => measure(section, scale, "node", &tracer, node.pid())?,
         None => section.line("Not measured: node is not installed."),
     }
-    let server = LoadedServer::start(Load { games: if scale.quick { GAMES / 10 } else { GAMES } }, &folder()?)?;
+    let server = LoadedServer::start(Load::together(if scale.quick { GAMES / 10 } else { GAMES }), &folder()?)?;
     measure(section, scale, "game server", &tracer, server.pid())?;
     server.stop()?;
     Ok(())

@@ -19,7 +19,7 @@ use super::{
 
 const ROUNDS: usize = 40;
 /// For each program.
-const LIMIT: Duration = Duration::from_secs(85);
+const LIMIT: Duration = Duration::from_secs(300);
 /// With tracer: several of its epochs, however little is measured.
 const READING: Duration = Duration::from_secs(3);
 /// Without, twice in a round.
