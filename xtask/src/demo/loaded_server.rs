@@ -42,6 +42,7 @@ impl Load {
 
     /// Games that begin one after another: at any time some are at their begin and some at their end, so that one stretch
     /// of time is like any other.
+    #[cfg_attr(not(feature = "bench"), expect(dead_code, reason = "benchmarks alone play such games"))]
     pub fn spread(games: u32) -> Self {
         // All have begun before the first is over.
         Self { games, between: (GAME.as_millis() as u32 * 9 / 10 / games.max(1)).max(TOGETHER) }

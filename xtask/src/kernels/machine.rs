@@ -53,8 +53,9 @@ pub fn run(kernel: &Path, initramfs: &Path, console: &Path, processors: u8) -> a
         .arg(kernel)
         .arg("-initrd")
         .arg(initramfs)
-        // A panic ends it, and is told however early. On a busy host the emulated timer comes too late for the kernel's check of it.
-        .args(["-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check"])
+        // A kernel that fails ends it at once, and tells however early that is. On a busy host the emulated timer comes too late
+        // for the kernel's check of it.
+        .args(["-append", "console=ttyS0 earlyprintk=ttyS0 oops=panic panic=-1 no_timer_check"])
         .stdin(Stdio::null())
         .stderr(errors);
     die_with_parent(&mut command);
