@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procfs::net::TcpState;
 
-use super::{GAME, background::Background};
+use super::background::Background;
 use crate::{exec, workspace};
 
 /// Milliseconds between the begins of games that begin together.
@@ -42,10 +42,10 @@ impl Load {
 
     /// Games that begin one after another: at any time some are at their begin and some at their end, so that one stretch
     /// of time is like any other.
-    #[cfg_attr(not(feature = "bench"), expect(dead_code, reason = "benchmarks alone play such games"))]
+    #[cfg(feature = "bench")]
     pub fn spread(games: u32) -> Self {
         // All have begun before the first is over.
-        Self { games, between: (GAME.as_millis() as u32 * 9 / 10 / games.max(1)).max(TOGETHER) }
+        Self { games, between: (super::GAME.as_millis() as u32 * 9 / 10 / games.max(1)).max(TOGETHER) }
     }
 
     /// Connections at a time.
