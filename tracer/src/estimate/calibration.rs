@@ -33,6 +33,7 @@ use super::parts::{Groups, Parts, Scratch};
 use super::quantile::NORMAL;
 use super::strata::{Design, Strata};
 use super::totals::{self, Bounded, Totals};
+use super::unseen;
 use crate::recording::{About, Recording, Sample, StackIndex, about::Source};
 
 /// The weights of a recording's samples.
@@ -41,6 +42,8 @@ pub struct Calibration {
     pub(super) kept: f64,
     /// Bytes that one sample more would stand for.
     pub(super) unit: f64,
+    /// Objects that it would stand for at most: [`unseen`].
+    pub(super) unit_objects: f64,
     pub(super) strata: Strata,
     /// Of bytes and objects, on top of what strata are scaled by.
     pub(super) factors: [f64; 2],
@@ -93,14 +96,20 @@ impl Calibration {
             cell.sampled += Exact { calls: 1, bytes: sample.size };
         }
         let accounted = accounted(recording);
+        let design = Design { interval, kept };
+        let unit_objects = match about.source {
+            Source::Cpu => 1.0 / kept,
+            _ => unseen::weight(&cells, design),
+        };
         let strata = match accounted {
             Some(exact) => Strata::whole(&cells, exact),
-            None => Strata::new(&cells, Design { interval, kept }),
+            None => Strata::new(&cells, design),
         };
         let bundles = by_stratum(recording, &strata, kept, epochs.as_ref(), |_, sample| Some(sample.stack));
         let mut calibration = Self {
             kept,
             unit: interval as f64 / kept,
+            unit_objects,
             unattributed: exact_measure(strata.unattributed),
             strata,
             factors: [1.0; 2],
@@ -130,7 +139,7 @@ impl Calibration {
             bytes: Bounded { value: bytes.value, interval: interval::of_sum(bytes, self.unit) },
             objects: Bounded {
                 value: objects.value,
-                interval: interval::of_sum(objects, mean_objects(&self.attributed)),
+                interval: unseen::or_at_least(objects.value, interval::of_sum(objects, self.unit_of(&self.attributed))),
             },
         }
     }
@@ -166,8 +175,10 @@ impl Calibration {
             total[q] = self.factors[q] * samples[q] + rest.value;
         }
         self.unattributed.share_variance = self.unattributed.bytes.variance;
-        if epochs.totals[0].counted > 0.0 {
-            self.unit *= total[0] / epochs.totals[0].counted;
+        for (unit, q) in [(&mut self.unit, 0), (&mut self.unit_objects, 1)] {
+            if epochs.totals[q].counted > 0.0 {
+                *unit *= total[q] / epochs.totals[q].counted;
+            }
         }
         let (attributed, by_cost) = self.all();
 

@@ -33,6 +33,9 @@ pub struct Measure {
     /// The variance that `bytes` would have if the sum of everything were known: that of its share, times the square of
     /// the sum. The same as that of `bytes` where the sum is exact.
     pub share_variance: f64,
+    /// What the number of objects has of variance besides, if samples of others that it is scaled with did not come: for the lower
+    /// end of its interval. All others together have it too, so that the number of everything has none.
+    pub hidden_variance: f64,
     /// How many bytes less, and how many more, if a hit of a probe costs as little or as much as it may. Not in the variance: all
     /// groups go the same way.
     pub by_cost: [f64; 2],
@@ -52,6 +55,7 @@ impl AddAssign for Measure {
         self.bytes += other.bytes;
         self.objects += other.objects;
         self.share_variance += other.share_variance;
+        self.hidden_variance += other.hidden_variance;
         self.by_cost = [self.by_cost[0] + other.by_cost[0], self.by_cost[1] + other.by_cost[1]];
     }
 }

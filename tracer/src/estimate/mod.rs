@@ -25,7 +25,7 @@
 //! # Intervals
 //!
 //! Variances are sums over samples and windows, so that every node of a tree can have one; [`interval`] makes 95 % intervals of
-//! them that hold from no sample at all to millions. [`compare`] has shares and differences; a difference between two
+//! them that hold from no sample at all to millions, and [`unseen`] has what numbers of objects need besides. [`compare`] has shares and differences; a difference between two
 //! recordings also has to do with chance in the program itself ([`slices`]), and many of them are many chances to be
 //! wrong ([`family`]).
 //!
@@ -67,9 +67,12 @@ pub mod student;
 pub mod survival;
 pub mod thinning;
 pub mod totals;
+pub mod unseen;
 
 #[cfg(test)]
 mod coverage_tests;
+#[cfg(test)]
+mod object_tests;
 #[cfg(test)]
 mod window_tests;
 

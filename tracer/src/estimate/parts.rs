@@ -2,7 +2,9 @@
 
 use super::epochs::Weight;
 use super::measure::{Estimate, Measure};
+use super::quantile::NORMAL;
 use super::strata::Stratum;
+use super::unseen::EVENTS;
 
 /// What samples add up to before they are scaled. With w = S/p or 1/p, v its variance, and ω what the window stands for:
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,7 +41,18 @@ impl Parts {
         let is_exact = stratum.exact.is_some();
         let bytes = ratio(self.bytes, is_exact.then_some(stratum.estimate.bytes), factors[0] * g_bytes);
         let objects = ratio(self.objects, is_exact.then_some(stratum.estimate.objects), factors[1] * g_objects);
-        Measure { samples: self.samples, bytes, objects, share_variance: bytes.variance, ..Measure::default() }
+        let whole = stratum.estimate.objects.value;
+        let share = if is_exact && whole > 0.0 { self.objects[0] / whole } else { 0.0 };
+        // As if normal: as many as may have gone unseen, times the share that was scaled up by them.
+        let hidden = factors[1] * share * stratum.unit_objects * EVENTS / NORMAL;
+        Measure {
+            samples: self.samples,
+            bytes,
+            objects,
+            share_variance: bytes.variance,
+            hidden_variance: hidden * hidden,
+            ..Measure::default()
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 
 use super::inclusion::probability;
 use super::measure::{Exact, Measure};
+use super::unseen;
 
 /// Effective samples that a stratum should expect: Y²/V, the number of samples of equal weight that would be as
 /// precise.
@@ -48,13 +49,18 @@ pub struct Design {
 }
 
 impl Design {
+    /// The probability that a block is sampled, and the sample kept.
+    pub fn probability(self, size: u64) -> f64 {
+        probability(size, self.interval) * self.kept
+    }
+
     /// The variance that the estimate of these calls has, if all have their mean size.
     fn variance(self, exact: Exact) -> f64 {
         if exact.calls == 0 {
             return 0.0;
         }
         let size = exact.bytes as f64 / exact.calls as f64;
-        let p = probability(size as u64, self.interval) * self.kept;
+        let p = self.probability(size as u64);
         exact.calls as f64 * size * size * (1.0 - p) / p
     }
 }
@@ -66,9 +72,15 @@ pub struct Stratum {
     pub exact: Option<Exact>,
     /// Its samples, weighted.
     pub estimate: Measure,
+    /// Objects that one sample more may stand for, see [`super::unseen`]; 0 where samples are not scaled.
+    pub unit_objects: f64,
 }
 
 impl Stratum {
+    fn new(exact: Exact, estimate: Measure) -> Self {
+        Self { exact: Some(exact), estimate, unit_objects: 0.0 }
+    }
+
     /// What the bytes and the objects of its samples are multiplied with.
     pub fn factors(&self) -> [f64; 2] {
         let factor = |exact: u64, estimate: f64| if estimate > 0.0 { exact as f64 / estimate } else { 1.0 };
@@ -101,7 +113,7 @@ impl Strata {
             let cell = &cells[i];
             let exact = cell.exact.unwrap_or_default();
             if exact.bytes < cell.sampled.bytes || exact.calls < cell.sampled.calls {
-                division.push(&[i], Stratum { exact: None, estimate: cell.estimate });
+                division.push(&[i], Stratum { estimate: cell.estimate, ..Stratum::default() });
             } else if enough(exact, design.variance(exact)) {
                 if cell.estimate.samples == 0 {
                     division.unattributed += exact;
@@ -111,7 +123,7 @@ impl Strata {
                 if !first {
                     division.join(below, &mut few);
                 }
-                below = Some(division.push(&[i], Stratum { exact: Some(exact), estimate: cell.estimate }));
+                below = Some(division.push(&[i], Stratum::new(exact, cell.estimate)));
                 if first {
                     division.join(below, &mut few);
                 }
@@ -126,6 +138,10 @@ impl Strata {
             Some(_) => division.join(below, &mut few),
             None => _ = division.push_few(&mut few),
         }
+        for (index, stratum) in (0..).zip(&mut division.strata).filter(|(_, stratum)| stratum.exact.is_some()) {
+            let of_it = cells.iter().zip(&division.of_cell).filter(|(_, of)| **of == Some(index));
+            stratum.unit_objects = unseen::weight(of_it.map(|(cell, _)| cell), design);
+        }
         division
     }
 
@@ -138,7 +154,7 @@ impl Strata {
         if estimate.samples == 0 {
             return Self { of_cell: vec![None; cells.len()], unattributed: exact, ..Self::default() };
         }
-        let strata = vec![Stratum { exact: Some(exact), estimate }];
+        let strata = vec![Stratum::new(exact, estimate)];
         Self { strata, of_cell: vec![Some(0); cells.len()], unattributed: Exact::default() }
     }
 
@@ -158,7 +174,7 @@ impl Strata {
             self.unattributed += exact;
             return None;
         }
-        Some(self.push(&cells, Stratum { exact: Some(exact), estimate }))
+        Some(self.push(&cells, Stratum::new(exact, estimate)))
     }
 
     fn join(&mut self, stratum: Option<u32>, few: &mut Few) {

@@ -182,11 +182,11 @@ struct Bounded {
 }
 
 impl Bounded {
-    /// Rounded, the interval outwards.
+    /// Rounded, the interval outwards. An infinite end is none.
     fn new(value: f64, interval: Interval) -> Self {
         let value = value.round() as u64;
         let (low, high) = (interval.low.floor() as u64, interval.high.ceil() as u64);
-        Self { value, low: low.min(value), high: Some(high.max(value)) }
+        Self { value, low: low.min(value), high: interval.high.is_finite().then_some(high.max(value)) }
     }
 
     fn exact(value: f64) -> Self {
@@ -264,7 +264,11 @@ pub(super) struct Rate {
 
 impl Rate {
     pub(super) fn new(value: f64, Interval { low, high }: Interval, bounded: bool) -> Self {
-        Self { value: significant(value), low: significant(low), high: bounded.then_some(significant(high)) }
+        Self {
+            value: significant(value),
+            low: significant(low),
+            high: (bounded && high.is_finite()).then_some(significant(high)),
+        }
     }
 }
 

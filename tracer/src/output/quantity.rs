@@ -74,8 +74,13 @@ pub fn relative_change(change: f64) -> String {
     }
 }
 
-/// A number of objects with its 95 % interval: `5,012 ± 301`.
+/// A number of objects with its 95 % interval: `5,012 ± 301`; without an upper end, `5,012 [at least 4,711]`.
 pub fn objects_within(value: f64, interval: Interval) -> String {
+    if interval.high.is_infinite() {
+        let (unit, scale) = unit(OBJECTS, value);
+        let number = grouped(value / scale, decimals(value / scale, scale));
+        return format!("{number}{unit} [at least {}]", outwards(OBJECTS, interval.low.min(value), f64::floor));
+    }
     within(OBJECTS, value, interval)
 }
 
@@ -278,6 +283,8 @@ mod tests {
         assert_eq!(bytes_within(700.0, interval(700.0, 700.0)), "700 B");
         assert_eq!(objects_within(5012.4, interval(4712.0, 5313.0)), "5,012 ± 301");
         assert_eq!(objects_within(12.3e6, interval(11.1e6, 13.5e6)), "12.3 ± 1.2 M");
+        assert_eq!(objects_within(5012.4, interval(4711.9, f64::INFINITY)), "5,012 [at least 4,711]");
+        assert_eq!(objects_within(1.23e6, interval(9.87e5, f64::INFINITY)), "1.23 M [at least 987,000]");
         assert_eq!(percent_within(0.123_4, interval(0.115, 0.132)), "12.3 ± 0.9 %");
         assert_eq!(percent_within(0.005, interval(0.001, 0.02)), "0.50 [0.10 to 2.00] %");
         assert_eq!(bytes_within(0.0, interval(0.0, 472.0)), "0 [0 to 472] B");

@@ -24,11 +24,6 @@ use crate::{
 const ROUNDS: usize = 1000;
 /// Partial releases, realloc chains, growth, releases by another thread, arenas, exceptions, large blocks.
 const SITES: usize = 7;
-/// Those whose blocks are of about the same size. Of others the small blocks are many and hardly ever sampled: what was not seen
-/// widens no interval of their number.
-const ALIKE: [&str; 4] = ["site_chain", "site_handed", "site_throws", "site_large"];
-/// With a larger interval most rounds have no sample of most sites, and nothing says how small the blocks are that were not seen.
-const ENOUGH: u64 = 16 << 10;
 const FUNCTIONS: [&str; 3] = ["malloc", "realloc", "calloc"];
 
 /// What the program says.
@@ -172,18 +167,16 @@ fn assert_intervals_hold(interval: u64, live: LiveOptions) {
                     "counted {counted}, {name}, {what}: held in {:.1} %, mean error {mean:.2} %, z {z:.1}",
                     100.0 * coverage
                 );
-                if what == "blocks" && (interval > ENOUGH || !ALIKE.contains(&name)) {
-                    continue;
-                }
                 let mut wrong = |is_wrong: bool, how: &str| {
                     if is_wrong {
                         failures.push(format!("counted {counted}, {name}, {what}: {how}"));
                     }
                 };
-                // Ratios have a bias of their own at few samples; plain estimates have none.
-                wrong(coverage < if counted && what == "blocks" { 0.89 } else { 0.92 }, "intervals are too narrow");
+                // Ratios have a bias of their own at few samples; plain estimates have none. Small blocks that may have gone unseen
+                // make intervals of numbers wide.
+                wrong(coverage < 0.92, "intervals are too narrow");
                 wrong(!counted && z.abs() > 5.0, "estimates are biased");
-                wrong(name == "everything" && coverage > 0.99, "intervals are too wide");
+                wrong(name == "everything" && what == "bytes" && coverage > 0.99, "intervals are too wide");
             }
         }
     }
@@ -195,7 +188,7 @@ const FOLLOW: LiveOptions = LiveOptions { blocks: 1 << 18, sessions: true };
 #[test]
 fn what_is_in_use_lies_in_its_intervals() {
     let Some(_guard) = alone() else { return };
-    assert_intervals_hold(ENOUGH, FOLLOW);
+    assert_intervals_hold(16 << 10, FOLLOW);
     // As on kernels before 6.13; hardly a sample of most sites.
     assert_intervals_hold(128 << 10, LiveOptions { sessions: false, ..FOLLOW });
 }

@@ -85,7 +85,9 @@ fn write_beside(f: &mut fmt::Formatter<'_>, truth: &(String, f64, f64), said: Op
     write!(f, "{name:<9}")?;
     for (what, truth, unit, digits) in [("bytes", *bytes, MIB, 2), ("objects", *blocks, 1.0, 0)] {
         let [value, low, high] = ["value", "low", "high"].map(|end| {
-            said.and_then(|said| said.pointer(&format!("/{what}/{end}"))).and_then(Value::as_f64).unwrap_or(0.0)
+            // An upper end that is not known is null.
+            let number = |end: &Value| end.as_f64().unwrap_or(f64::INFINITY);
+            said.and_then(|said| said.pointer(&format!("/{what}/{end}"))).map_or(0.0, number)
         });
         let unit_name = if what == "bytes" { "MiB" } else { "blocks" };
         let verdict = if (low..=high).contains(&truth) { "" } else { " (outside)" };

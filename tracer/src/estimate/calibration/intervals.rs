@@ -5,6 +5,7 @@ use crate::estimate::between;
 use crate::estimate::interval::{self, Interval};
 use crate::estimate::measure::{Estimate, Measure};
 use crate::estimate::totals::Totals;
+use crate::estimate::unseen;
 
 impl Calibration {
     /// 95 % interval of a group's bytes. Where sums are lower bounds, it is that of the group's share in the bound.
@@ -67,29 +68,40 @@ impl Calibration {
         self.attributed.bytes.value + self.unattributed.bytes.value
     }
 
-    /// 95 % interval of a group's objects: of those of sizes that were sampled. Blocks of a few bytes can be many
-    /// before one is sampled, so that no bound holds for sizes unseen; one event more weighs as much as the mean of
-    /// those seen.
+    /// 95 % interval of a group's objects. Blocks of a few bytes can be many before one is sampled ([`unseen`]): where no
+    /// useful bound holds for them, the upper end is infinite. Where sums are lower bounds, it is that of the group's share in the bound.
     pub fn objects_interval(&self, group: &Measure) -> Interval {
-        let unit = if group.objects.variance > 0.0 || self.unit > 0.0 { mean_objects(group) } else { 0.0 };
+        let (value, unit) = (group.objects.value, self.unit_of(group));
         let Some(whole) = self.known_whole() else {
-            return match self.windows {
+            let interval = match self.windows {
                 Some(_) => {
-                    let value = group.objects.value;
                     let scale = if group.bytes.value > 0.0 { value / group.bytes.value } else { 0.0 };
                     let [less, more] = group.by_cost.map(|bytes| bytes * scale);
-                    let sum = interval::of_events(group.objects, between::unit(group.objects, unit, 0.0));
-                    sum.widened(value, Interval { low: value - less, high: value + more })
+                    // Of many events the sum is the more certain the smaller they are, but not for what did not come.
+                    let of_events = |unit| interval::of_events(group.objects, between::unit(group.objects, unit, 0.0));
+                    let [low, high] = [of_events(mean_objects(group)).low, of_events(unit).high];
+                    Interval { low, high }.widened(value, Interval { low: value - less, high: value + more })
                 }
                 None => interval::of_sum(group.objects, unit),
             };
+            return unseen::or_at_least(value, interval);
         };
         let rest = Measure {
             samples: whole.samples.saturating_sub(group.samples),
-            objects: Estimate { value: whole.objects.value - group.objects.value, variance: 0.0 },
+            objects: Estimate { value: whole.objects.value - value, variance: group.objects.variance },
             ..Measure::default()
         };
-        let rest_unit = if unit == 0.0 || rest.samples > 0 { mean_objects(&rest) } else { mean_objects(&whole) };
-        interval::of_part(group.objects, unit, whole.objects.value, rest_unit)
+        let rest_unit = self.unit_of(&rest);
+        let Interval { low, high } = interval::of_part(group.objects, unit, whole.objects.value, rest_unit);
+        let hidden = Estimate { value, variance: group.objects.variance + group.hidden_variance };
+        let low = if value <= whole.objects.value / 2.0 { interval::of_sum(hidden, unit).low } else { low };
+        // Each sample is one of them.
+        let low = low.max((group.samples as f64).min(value));
+        unseen::or_at_least(value, Interval { low, high })
+    }
+
+    /// Objects that one event more of a group stands for at most; 0 where all are certain.
+    pub(super) fn unit_of(&self, group: &Measure) -> f64 {
+        if group.objects.variance > 0.0 { self.unit_objects.max(mean_objects(group)) } else { self.unit_objects }
     }
 }

@@ -109,4 +109,6 @@ fn sampled_without_an_interval_everything_is_exact() {
     let group = sum(&calibration)[1];
     assert_eq!(calibration.bytes_interval(&group), Interval { low: 500.0, high: 500.0 });
     assert_eq!(calibration.objects_interval(&group), Interval { low: 5.0, high: 5.0 });
+    let most = Measure { samples: 6, objects: Estimate { value: 6.0, variance: 0.0 }, ..group };
+    assert_eq!(calibration.objects_interval(&most), Interval { low: 6.0, high: 6.0 });
 }

@@ -216,8 +216,9 @@ fn nonsense_in_a_file_stays_finite() {
             );
             for interval in [share, bytes, objects] {
                 assert!(interval.low >= 0.0 && interval.low <= interval.high, "{interval:?} in {:?}", recording.about);
-                assert!(interval.high.is_finite(), "{interval:?} in {:?}", recording.about);
+                assert!(!interval.high.is_nan(), "{interval:?} in {:?}", recording.about);
             }
+            assert!(share.high.is_finite() && bytes.high.is_finite(), "{share:?} {bytes:?} in {:?}", recording.about);
             assert!(bytes.low <= group.bytes.value * (1.0 + 1e-9), "{bytes:?} of {group:?}");
         }
         match calibration.totals() {

@@ -70,13 +70,17 @@ struct Resident {
 struct Share {
     value: f64,
     low: f64,
-    high: f64,
+    high: Option<f64>,
 }
 
 impl Share {
     fn new(part: f64, interval: Interval, whole: f64) -> Self {
         let share = |part: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        Self { value: share(part), low: share(interval.low), high: share(interval.high) }
+        Self {
+            value: share(part),
+            low: share(interval.low),
+            high: interval.high.is_finite().then(|| share(interval.high)),
+        }
     }
 }
 
