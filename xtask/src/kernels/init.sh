@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # The first process of the machine: tries tracer, and tells on the console how it went. `@@ NAME` begins a section, `@@
-# status N` ends it with the exit code of what was tried; see report.rs.
+# status N` ends it with the exit code of what was tried; see report.rs. Nothing is waited for that a dead program would have
+# to do.
 /bin/busybox mkdir -p /proc /sys /dev /tmp
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -23,25 +24,83 @@ end() {
     echo "@@ status $1"
 }
 
-# Runs the program under tracer with these options, from the first allocation that it says it makes to the last.
-watch() {
-    rm -f input said log
+# The program may have died.
+trap : PIPE
+
+# Waits until process $1 has written $2 to file $3, or has ended.
+await() {
+    until grep -q "$2" "$3" 2> /dev/null || ! kill -0 "$1" 2> /dev/null; do sleep 0.1; done
+}
+
+# Starts a program that says when it is ready.
+start() {
+    rm -f input said
     mkfifo input
-    counts < input > said &
+    # Appended to: it may be emptied meanwhile.
+    "$@" < input >> said &
     program=$!
     exec 3> input
-    until grep -q ready said; do sleep 0.1; done
+    await $program ready said
+}
+
+line() {
+    echo >&3
+} 2> /dev/null
+
+# Attaches tracer to it.
+attach() {
+    rm -f log
     tracer "$@" --pid $program 2> log &
     tracer=$!
-    until grep -q '^recording' log || ! kill -0 $tracer 2> /dev/null; do sleep 0.1; done
-    echo >&3
-    until grep -q done said; do sleep 0.1; done
+    await $tracer '^recording' log
+}
+
+finish() {
+    line
+    exec 3>&-
+    wait $program
+    echo "program ended $?"
+}
+
+# Runs `counts` under tracer with these options, from the first allocation that it says it makes to the last.
+watch() {
+    attach "$@"
+    line
+    await $program done said
     kill -INT $tracer 2> /dev/null
     wait $tracer
     status=$?
-    echo >&3
-    exec 3>&-
-    wait $program
+    finish
+    cat said log
+}
+
+# Kills tracer with these options, without a chance to tidy up, while a program allocates; then says until when anything of it is
+# left: `PROGRAMS LINKS` in the kernel, and what the program says of itself.
+killed() {
+    before=$(loaded)
+    echo "before $before"
+    start loop
+    attach "$@"
+    line
+    await $program rounds said
+    echo "probed $(loaded), $(tail -n 1 said)"
+    kill -KILL $tracer 2> /dev/null
+    wait $tracer
+    status=$?
+    tries=0
+    while [ $tries -lt 100 ]; do
+        tries=$((tries + 1))
+        : > said
+        line
+        await $program rounds said
+        echo "after $(loaded), $(tail -n 1 said)"
+        # Twice at least: it must go on.
+        [ $tries -gt 1 ] && [ "$(loaded)" = "$before" ] && grep -q ' 0$' said && break
+        sleep 0.3
+    done
+    pidof tracer > /dev/null && echo "tracer is left"
+    finish
+    cat log
 }
 
 begin doctor
@@ -49,34 +108,59 @@ tracer doctor
 end $?
 
 begin exact
+start counts
 watch record --interval 1 --max-overhead none -o exact.pb.gz
-cat said log
 end $status
 begin exact-stacks
 tracer render exact.pb.gz -o -
 end $?
 
 begin default
+start counts
 watch record -o default.pb.gz
-cat said log
+end $status
+
+begin windows
+start loop
+attach record --duration 15s -o windows.pb.gz
+wait $tracer
+status=$?
+finish
+cat log
 end $status
 
 begin live
+start counts
 watch record --live --interval 1 -o live.pb.gz
-cat said log
 end $status
 begin live-stacks
 [ $status = 0 ] && tracer render live.pb.gz --view in-use -o -
 end $?
 
+begin filtered
+start counts filtered
+watch record --live --interval 1 -o filtered.pb.gz
+end $status
+begin filtered-stacks
+[ $status = 0 ] && tracer render filtered.pb.gz --view in-use -o -
+end $?
+
 begin cpu
+start counts
 watch cpu --frequency 999 -o cpu.pb.gz
-cat said log
 end $status
 
 begin started
 echo | tracer -- counts 2>&1
 end $?
+
+begin killed
+killed record --max-overhead none -o killed.pb.gz
+end $status
+
+begin killed-live
+killed record --live --interval 1 -o killed.pb.gz
+end $status
 
 begin end
 end 0

@@ -1,4 +1,4 @@
-//! The file system of the machine: tracer with the libraries that it is linked to, a program that counts for itself, a shell,
+//! The file system of the machine: tracer with the libraries that it is linked to, programs to trace, a shell,
 //! and the script that runs them.
 
 use std::{
@@ -15,6 +15,8 @@ use crate::{exec, workspace};
 
 const INIT: &str = include_str!("init.sh");
 const BUSYBOX: &str = "/bin/busybox";
+/// What is traced, and what looks for what is left of it; each a C file beside this one.
+const PROGRAMS: [&str; 3] = ["counts", "loop", "loaded"];
 
 /// Builds tracer and packs everything; the archive.
 ///
@@ -31,12 +33,15 @@ pub fn pack() -> anyhow::Result<PathBuf> {
 
     exec::exec(workspace::cargo()?.args(["build", "--locked", "--package", "tracer"]))?;
     let built = workspace::target_dir()?.join("debug/tracer");
-    let counts = bin.join("counts");
-    let source = workspace::root()?.join("xtask/src/kernels/counts.c");
-    exec::exec(Command::new("gcc").args(["-O2", "-g", "-Wall", "-Wextra", "-pthread", "-o"]).arg(&counts).arg(source))?;
+    let sources = workspace::root()?.join("xtask/src/kernels");
+    let programs = PROGRAMS.map(|name| (bin.join(name), sources.join(name).with_extension("c")));
+    for (program, source) in &programs {
+        let mut compiler = Command::new("gcc");
+        exec::exec(compiler.args(["-O2", "-g", "-Wall", "-Wextra", "-pthread", "-o"]).arg(program).arg(source))?;
+    }
     // Debug information would be most of the archive, and tracer's own is not looked at.
     exec::exec(Command::new("strip").arg("-o").arg(bin.join("tracer")).arg(&built))?;
-    for program in [&built, &counts] {
+    for program in programs.iter().map(|(program, _)| program).chain([&built]) {
         for library in libraries(program)? {
             copy(&library, &root)?;
         }
