@@ -14,6 +14,7 @@ mod interrupted;
 mod kernel_memory;
 mod live;
 mod maps;
+mod private_stack;
 mod processes;
 mod sampling;
 mod unwind;
@@ -24,6 +25,7 @@ use core::ffi::c_void;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation(context: *mut c_void) -> u32 {
+    private_stack::decline();
     if let Some(entry) = allocation::Entry::of(context) {
         allocation::hit(&entry, entry.size());
     }
@@ -34,6 +36,7 @@ pub extern "C" fn allocation(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_session(context: *mut c_void) -> u32 {
+    private_stack::decline();
     if live::is_return(context) {
         live::returned(context);
         return 0;
@@ -45,6 +48,7 @@ pub extern "C" fn allocation_session(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_entry(context: *mut c_void) -> u32 {
+    private_stack::decline();
     live::entered(context, true);
     0
 }
@@ -53,6 +57,7 @@ pub extern "C" fn allocation_entry(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_return(context: *mut c_void) -> u32 {
+    private_stack::decline();
     live::returned(context);
     0
 }
@@ -61,6 +66,7 @@ pub extern "C" fn allocation_return(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_exit(context: *mut c_void) -> u32 {
+    private_stack::decline();
     live::exits(context);
     0
 }
@@ -69,6 +75,7 @@ pub extern "C" fn allocation_exit(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn release(context: *mut c_void) -> u32 {
+    private_stack::decline();
     live::released(context);
     0
 }
@@ -84,6 +91,7 @@ pub extern "C" fn empty(_context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn libraries_loaded(_context: *mut c_void) -> u32 {
+    private_stack::decline();
     processes::stop_launched();
     0
 }
@@ -92,6 +100,7 @@ pub extern "C" fn libraries_loaded(_context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn walk(context: *mut c_void) -> u32 {
+    private_stack::decline();
     calibration::walk(context);
     0
 }
@@ -100,6 +109,7 @@ pub extern "C" fn walk(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn stackid(context: *mut c_void) -> u32 {
+    private_stack::decline();
     calibration::stackid(context);
     0
 }

@@ -26,6 +26,7 @@ mod mappings;
 mod matrix;
 mod names;
 mod overflow;
+mod private_stack;
 mod programs;
 mod recording;
 mod return_probe;
