@@ -6,7 +6,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST, pt_regs},
+    bindings::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, pt_regs},
     helpers::{
         bpf_get_attach_cookie, bpf_get_current_pid_tgid, bpf_probe_read_user,
         generated::{bpf_get_func_ip, bpf_ktime_get_ns},
@@ -110,14 +110,17 @@ pub fn released(context: *mut c_void) {
     let registers = unsafe { &*context.cast::<pt_regs>() };
     let pointer = Arguments::of(registers).given_back(cookie);
     let key = key(pointer);
-    let Some(block) = LIVE.get_ptr_mut(key) else { return };
-    // SAFETY: the kernel keeps the value while the program runs; only one thread releases a block.
-    let block = unsafe { &mut *block };
+    // A copy: user space may take the block out at any moment, and its place may be given to another.
+    // SAFETY: only one thread releases a block.
+    let Some(&block) = (unsafe { LIVE.get(key) }) else { return };
+    let mut block = block;
     if block.released_ns == 0 {
         (block.released_ns, block.released_by) = (now(), bpf_get_current_pid_tgid() as u32);
     }
-    if tell(block, ReleaseKind::Released, settings) {
+    if tell(&block, ReleaseKind::Released, settings) {
         let _ = LIVE.remove(key);
+    } else {
+        let _ = LIVE.insert(key, block, BPF_EXIST as u64);
     }
 }
 
@@ -164,7 +167,14 @@ fn ended(registers: &pt_regs, frame: u64, function: u32) {
     let key = CallKey { frame, thread, function };
     // SAFETY: only this thread changes its entries.
     let Some(call) = (unsafe { CALLS.get(key) }) else { return };
+    done(registers, call, thread);
+    // Not before: what is removed may be given to a thread that preempts this one.
     let _ = CALLS.remove(key);
+}
+
+/// What a call has done.
+#[inline(always)]
+fn done(registers: &pt_regs, call: &Call, thread: u32) {
     let Some(settings) = SETTINGS.get(0) else { return };
     let pointer = new_block(registers, call);
     if pointer == 0 && call.size != 0 {
