@@ -1,4 +1,4 @@
-//! What following blocks costs a pair of malloc and free: the probes alone. Whole tools are in [`super::loops`].
+//! What following blocks costs a pair of malloc and free: the probes alone, then tracer beside other tools.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tracer_ebpf::abi::live::{Block, BlockKey};
 
 use super::{
     interleave::interleave,
+    loops,
     probes::{ALWAYS, NEVER, Probes},
     report::Section,
     scale::Scale,
@@ -32,7 +33,9 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     sessions.add_tables(target.pid())?;
     always.add_tables(target.pid())?;
     probes(section, scale, &mut sessions, &mut always, &mut target)?;
-    misses(section, scale, &mut sessions, &mut target)
+    misses(section, scale, &mut sessions, &mut target)?;
+    drop((sessions, always, target));
+    loops::following(section, scale)
 }
 
 /// What is attached in an arm.

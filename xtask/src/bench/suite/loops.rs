@@ -18,6 +18,8 @@ use super::{
 
 const ROUNDS: usize = 7;
 const LIMIT: Duration = Duration::from_secs(4 * 60);
+/// For tools that follow blocks.
+const LIMIT_FOLLOWING: Duration = Duration::from_secs(2 * 60);
 /// With what is always there, about ten frames.
 const DEPTH: u32 = 5;
 /// Of wall time, for each load.
@@ -33,22 +35,47 @@ const PACES: [Option<f64>; 3] = [None, Some(1e6), Some(1e5)];
 /// Nanoseconds of CPU time for a pair, at each pace.
 type Cost = [f64; PACES.len()];
 
+/// How many times as much the second adds to a pair as the first, at least.
+type Ratio = (&'static str, &'static str, f64);
+
+const SAMPLING: [Ratio; 2] = [(TRACER_ALWAYS, BPFTRACE_SUM, 1.8), (TRACER_ALWAYS, MEMLEAK, 8.0)];
+const FOLLOWING: [Ratio; 2] = [(TRACER_LIVE, MEMLEAK, 4.0), (TRACER_LIVE, BPFTRACE_LEAKS, 4.0)];
+
 /// Measures the loop under each tool.
 ///
 /// # Errors
 /// When the loop does not run.
 pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
+    compare(section, scale, &Tools::find()?, &insides(&folder()?), &SAMPLING, LIMIT)
+}
+
+/// Measures it under tools that follow blocks to their release.
+///
+/// # Errors
+/// As [`run`].
+pub fn following(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
+    let mut tools = Tools::find()?;
+    tools.tools.retain(|tool| [TRACER_LIVE, MEMLEAK, BPFTRACE_LEAKS].contains(&tool.name));
+    compare(section, scale, &tools, &(Vec::new(), Vec::new()), &FOLLOWING, LIMIT_FOLLOWING)
+}
+
+fn compare(
+    section: &mut Section,
+    scale: Scale,
+    tools: &Tools,
+    (insides, missing): &(Vec<Inside>, Vec<&str>),
+    ratios: &[Ratio],
+    limit: Duration,
+) -> anyhow::Result<()> {
     // Frame pointers kept: the others need them.
     let mut target = Target::start(FramePointers::Kept)?;
     let loads = loads(&mut target)?;
     let attachment = Attachment::new(target.pid(), &c_library())?;
-    let tools = Tools::find()?;
-    let (insides, missing) = insides(&folder()?);
     let bare = scale.time(READING_BARE);
 
     let mut failures = Failures::default();
     let mut costs: Vec<Vec<(Cost, Cost)>> = vec![Vec::new(); tools.tools.len() + insides.len()];
-    let rounds = interleave(costs.len(), scale.rounds(ROUNDS), LIMIT, |arm| {
+    let rounds = interleave(costs.len(), scale.rounds(ROUNDS), limit, |arm| {
         let pair = match tools.tools.get(arm) {
             Some(tool) => failures.or_none(tool.name, || {
                 attachment.wait(false, || Ok(()))?;
@@ -90,7 +117,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
         })
         .collect();
     section.table(&["tool", "ns added to a pair", "slowdown, nothing else", "at 1,000,000/s", "at 100,000/s"], &rows);
-    goals(section, &tools, &costs);
+    goals(section, tools, &costs, ratios);
     failures.tell(section);
     tools.name_absent(section);
     if !missing.is_empty() {
@@ -100,18 +127,12 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
 }
 
 /// How much cheaper a call is than with others, in the same round.
-fn goals(section: &mut Section, tools: &Tools, costs: &[Vec<(Cost, Cost)>]) {
+fn goals(section: &mut Section, tools: &Tools, costs: &[Vec<(Cost, Cost)>], ratios: &[Ratio]) {
     let added = |name: &str| {
         let costs = costs.get(tools.tools.iter().position(|tool| tool.name == name)?)?;
         Some(costs.iter().map(|(before, with)| with[0] - before[0]).collect::<Vec<f64>>())
     };
-    let goals = [
-        (TRACER_ALWAYS, BPFTRACE_SUM, 1.8),
-        (TRACER_ALWAYS, MEMLEAK, 8.0),
-        (TRACER_LIVE, MEMLEAK, 4.0),
-        (TRACER_LIVE, BPFTRACE_LEAKS, 4.0),
-    ];
-    for (own_name, name, goal) in goals {
+    for &(own_name, name, goal) in ratios {
         let what = format!("what {name} adds to a pair is at least {goal} times what {own_name} adds");
         section.goal(match (added(own_name), added(name)) {
             (Some(own), Some(other)) => {
