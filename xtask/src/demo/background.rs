@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use nix::{
     sys::{
         prctl,
-        signal::{self, Signal},
+        signal::{self, SigHandler, Signal},
     },
     unistd::Pid,
 };
@@ -107,10 +107,15 @@ impl Drop for Background {
     }
 }
 
-/// Has the kernel kill the child when the thread that started it ends (`PR_SET_PDEATHSIG` in prctl(2)).
+/// Has the kernel kill the child when the thread that started it ends (`PR_SET_PDEATHSIG` in prctl(2)), and Ctrl-C end it before: where
+/// we run in the background of a shell without job control, SIGINT is ignored, which a child would inherit.
 pub fn die_with_parent(command: &mut Command) {
-    let set = || prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
-    // SAFETY: runs between fork and exec; it makes one system call, and neither allocates nor takes a lock.
+    let set = || {
+        // SAFETY: no handler of ours is replaced: there is none.
+        unsafe { signal::signal(Signal::SIGINT, SigHandler::SigDfl) }?;
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+    };
+    // SAFETY: runs between fork and exec; it makes two system calls, and neither allocates nor takes a lock.
     unsafe { command.pre_exec(set) };
 }
 
