@@ -58,8 +58,14 @@ fn assert_every_call(special: Special, command: &impl Fn(u32) -> Command) {
     }
     for (stack, names) in recording.stacks.iter().zip(stack_names(&recording)) {
         let is_whole = stack.end == StackEnd::Complete;
-        // Inside the allocator, or in what started the thread.
-        let may_end = special == Special::StacksMayEndEarly && (kind(&names) == UNKNOWN || names.contains(&"work"));
+        let is_own = kind(&names) != UNKNOWN;
+        let may_end = match special {
+            Special::Nothing => false,
+            // Inside the allocator, or in what started the thread.
+            Special::StacksMayEndEarly => !is_own || names.contains(&"work"),
+            // On a stack of the run-time's own.
+            Special::Runtime => !is_own,
+        };
         assert!(is_whole || may_end, "{:?}: {names:#?}", stack.end);
     }
 }
