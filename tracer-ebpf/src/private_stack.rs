@@ -13,5 +13,5 @@ use core::arch::asm;
 #[inline(always)]
 pub fn decline() {
     // SAFETY: sets a register that is given up, and jumps over `bpf_tail_call`, function 12 (include/uapi/linux/bpf.h).
-    unsafe { asm!("r0 = 0", "if r0 == 0 goto +1", "call 12", out("r0") _) };
+    unsafe { asm!("{0} = 0", "if {0} == 0 goto +1", "call 12", out(reg) _) };
 }
