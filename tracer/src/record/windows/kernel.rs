@@ -74,6 +74,8 @@ pub struct Kernel {
     kinds: Vec<Execution>,
     clocks: CpuClocks,
     watch: Option<TaskClocks>,
+    /// Probes are in while clocks are started: that must not take long.
+    _quick_watch: Option<TaskClocks>,
     /// CPU time when the watch began, for where it cannot be exact.
     watched_from: Duration,
     /// What is closed waits for the kernel in threads of its own.
@@ -106,6 +108,7 @@ impl Kernel {
             kinds,
             clocks: CpuClocks::default(),
             watch: None,
+            _quick_watch: TaskClocks::of_caller(),
             watched_from: Duration::ZERO,
             going: Vec::new(),
             attached: true,
