@@ -13,7 +13,7 @@ use tracer_ebpf::abi::settings::Loss;
 
 use crate::{
     maps::{SETTINGS, count_loss},
-    sampling,
+    private_stack, sampling,
 };
 
 /// What [`stackid`] found.
@@ -37,6 +37,7 @@ pub fn walk(context: *mut c_void) {
 /// The kernel's own walk, which needs frame pointers.
 #[inline(always)]
 pub fn stackid(context: *mut c_void) {
+    private_stack::decline();
     let stacks = (&raw const STACKS).cast_mut().cast::<c_void>();
     // SAFETY: the context of a uprobe program and a stack trace map.
     let id = unsafe { bpf_get_stackid(context, stacks, BPF_F_USER_STACK as u64) };

@@ -24,6 +24,7 @@ use crate::{
     allocation::{self, Arguments, Entry},
     events,
     maps::{CALLS, LIVE, SETTINGS, add_to, count_loss},
+    private_stack,
 };
 
 const WORD: u64 = 8;
@@ -233,6 +234,7 @@ fn follow(pointer: u64, time_ns: u64, thread: u32, settings: &Settings) {
 /// Writes the record of a block's end; false when the ring buffer is full.
 #[inline(always)]
 fn tell(block: &Block, how: ReleaseKind, settings: &Settings) -> bool {
+    private_stack::decline();
     let mut record = Release {
         kind: RecordKind::Release as u32,
         how: how as u32,

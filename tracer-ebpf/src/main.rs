@@ -25,7 +25,6 @@ use core::ffi::c_void;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation(context: *mut c_void) -> u32 {
-    private_stack::decline();
     if let Some(entry) = allocation::Entry::of(context) {
         allocation::hit(&entry, entry.size());
     }
@@ -36,7 +35,6 @@ pub extern "C" fn allocation(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_session(context: *mut c_void) -> u32 {
-    private_stack::decline();
     if live::is_return(context) {
         live::returned(context);
         return 0;
@@ -48,7 +46,6 @@ pub extern "C" fn allocation_session(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_entry(context: *mut c_void) -> u32 {
-    private_stack::decline();
     live::entered(context, true);
     0
 }
@@ -57,7 +54,6 @@ pub extern "C" fn allocation_entry(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_return(context: *mut c_void) -> u32 {
-    private_stack::decline();
     live::returned(context);
     0
 }
@@ -66,7 +62,6 @@ pub extern "C" fn allocation_return(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn allocation_exit(context: *mut c_void) -> u32 {
-    private_stack::decline();
     live::exits(context);
     0
 }
@@ -75,7 +70,6 @@ pub extern "C" fn allocation_exit(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn release(context: *mut c_void) -> u32 {
-    private_stack::decline();
     live::released(context);
     0
 }
@@ -100,7 +94,6 @@ pub extern "C" fn libraries_loaded(_context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn walk(context: *mut c_void) -> u32 {
-    private_stack::decline();
     calibration::walk(context);
     0
 }
@@ -109,7 +102,6 @@ pub extern "C" fn walk(context: *mut c_void) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "uprobe")]
 pub extern "C" fn stackid(context: *mut c_void) -> u32 {
-    private_stack::decline();
     calibration::stackid(context);
     0
 }

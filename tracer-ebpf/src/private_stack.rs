@@ -8,8 +8,8 @@
 
 use core::arch::asm;
 
-/// To be called by every program that a uprobe runs. The call is never made; the verifier counts it before it finds that out
-/// (`check_subprogs`) and removes it afterwards.
+/// To stand somewhere in every program that a uprobe runs, best where few hits come by: it counts wherever it stands. The call is never
+/// made; the verifier counts it before it finds that out (`check_subprogs`) and removes it afterwards.
 #[inline(always)]
 pub fn decline() {
     // SAFETY: sets a register that is given up, and jumps over `bpf_tail_call`, function 12 (include/uapi/linux/bpf.h).

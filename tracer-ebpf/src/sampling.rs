@@ -14,7 +14,7 @@ use tracer_ebpf::abi::{
 use crate::{
     atomic, bits, events,
     maps::{SCRATCH, SCRATCH_SLOTS, Scratch, count_loss},
-    unwind,
+    private_stack, unwind,
 };
 
 /// Bytes to the next sampled one.
@@ -100,6 +100,7 @@ pub fn release(scratch: *mut Scratch) {
 /// A free scratch slot of this CPU.
 #[inline(always)]
 pub fn claim() -> Option<*mut Scratch> {
+    private_stack::decline();
     let mut slot = 0;
     while slot < SCRATCH_SLOTS {
         let scratch = SCRATCH.get_ptr_mut(slot)?;

@@ -44,7 +44,7 @@ impl Room {
     pub fn note(&self) -> Option<String> {
         (self.times > 0).then(|| {
             format!(
-                "samples were thinned out {} times, as if the interval had been larger, so that no more than {} were kept \
+                "samples were thinned out (times: {}), as if the interval had been larger, so that no more than {} were kept \
                  (--max-samples): estimates have wider intervals",
                 self.times, self.limit
             )

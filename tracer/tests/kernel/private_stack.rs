@@ -22,14 +22,15 @@ fn programs_of_uprobes_run_on_the_stack_of_their_thread() {
     let Some(_guard) = alone() else { return };
     let mut storm = Storm::endless(1, Rhythm::STEADY);
     let mut machine_code = BTreeMap::new();
-    for live in [None, Some(LiveOptions { blocks: 1 << 16, sessions: true })] {
+    let following = |sessions| Some(LiveOptions { blocks: 1 << 16, sessions });
+    for live in [None, following(true), following(false)] {
         let request = Request { live, ..request(EVERY) };
         record_and_inspect(&[storm.pid()], request, || {}, |_| machine_code.extend(loaded_programs()));
     }
     storm.go();
     storm.stop();
     storm.finish();
-    for name in ["allocation", "allocation_sess", "release"] {
+    for name in ["allocation", "allocation_sess", "allocation_entr", "allocation_retu", "release"] {
         assert!(machine_code.contains_key(name), "{name} is not loaded: {:?}", machine_code.keys());
     }
     for (name, code) in &machine_code {

@@ -20,9 +20,6 @@ const SHARE: f64 = 0.02;
 /// The first second, in which the target is got to know, is not part of the promise.
 const BEGINNING: f64 = 1.0;
 
-/// Coming and going take this long at most on a machine that has a CPU to spare: a grace period of the kernel, mostly.
-const SWITCHING: f64 = 0.012;
-
 /// What passed in one or more epochs, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Passed {
@@ -35,13 +32,6 @@ impl Passed {
     fn of(epoch: &Epoch, hit_ns: f64) -> Self {
         let [length, cpu, sampling] = [epoch.length_ns, epoch.cpu_ns, epoch.sampling_ns].map(|ns| ns as f64 / 1e9);
         Self { length, cpu, spent: epoch.hits as f64 * hit_ns / 1e9 + sampling }
-    }
-
-    /// Without what was spent because the machine had no CPU for the thread that ends windows: the target, a single thread, can
-    /// spend no more than the window was planned to last, and switching takes.
-    fn on_time(self, epoch: &Epoch) -> Self {
-        let planned = epoch.window.planned_ns as f64 / 1e9;
-        if planned > 0.0 { Self { spent: self.spent.min(planned + SWITCHING), ..self } } else { self }
     }
 
     fn with(self, next: Self) -> Self {
@@ -81,11 +71,9 @@ fn a_target_that_rests_and_storms_is_within_the_budget_over_any_five_seconds() {
     assert!(all.length > 13.0 && all.cpu > 0.02 * all.length && all.cpu < 0.9 * all.length, "{all:?}");
     assert!(epochs.iter().any(|epoch| epoch.probability < 1.0 && epoch.window.calls > 0), "{epochs:#?}");
 
-    let on_time: Vec<Passed> = passed.iter().zip(&epochs).map(|(passed, epoch)| passed.on_time(epoch)).collect();
-    let worst = worst_five_seconds(&on_time).expect("five seconds were recorded");
-    let with_delays = worst_five_seconds(&passed).expect("five seconds were recorded");
-    println!("{:.0} % of the budget at worst, {:.0} % with delays", 100.0 * worst, 100.0 * with_delays);
-    assert!(worst > 0.0 && worst <= 1.0, "{worst}: {on_time:#?}\n{epochs:#?}");
+    let worst = worst_five_seconds(&passed).expect("five seconds were recorded");
+    println!("{:.0} % of the budget at worst", 100.0 * worst);
+    assert!(worst > 0.0 && worst <= 1.0, "{worst}: {passed:#?}\n{epochs:#?}");
 }
 
 /// The largest part of what may be spent that was, over all shortest runs of whole epochs that take five seconds.

@@ -74,8 +74,8 @@ pub struct Kernel {
     kinds: Vec<Execution>,
     clocks: CpuClocks,
     watch: Option<TaskClocks>,
-    /// Probes are in while clocks are started: that must not take long.
-    _quick_watch: Option<TaskClocks>,
+    /// Probes are in while clocks are started, which must not take long: see [`TaskClocks::of_caller`].
+    quick_watch: Option<TaskClocks>,
     /// CPU time when the watch began, for where it cannot be exact.
     watched_from: Duration,
     /// What is closed waits for the kernel in threads of its own.
@@ -108,7 +108,7 @@ impl Kernel {
             kinds,
             clocks: CpuClocks::default(),
             watch: None,
-            _quick_watch: TaskClocks::of_caller(),
+            quick_watch: None,
             watched_from: Duration::ZERO,
             going: Vec::new(),
             attached: true,
@@ -251,6 +251,9 @@ impl World for Kernel {
     /// place of those in the target: these come and go in a quarter of a millisecond then, instead of eight.
     fn prepare(&mut self) {
         let Some(program) = self.tools.program.clone() else { return };
+        if self.quick_watch.is_none() {
+            self.quick_watch = TaskClocks::of_caller();
+        }
         let Ok(file_offset) = file_offset(never_called as extern "C" fn() as usize) else { return };
         let points = [Point { file_offset, cookie: 0 }];
         // Whatever becomes of it, it is in nobody but tracer.

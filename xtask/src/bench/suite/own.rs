@@ -4,24 +4,23 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use super::{
     cpu_clock::cpu_time,
     goal::Goal,
-    recordings::{bytes, read, record},
+    recordings::{begin, bytes, read, record},
     report::Section,
     scale::Scale,
     spread::Spread,
     subjects,
     target::folder,
 };
-use crate::demo::{background::Background, build_tracer};
+use crate::demo::build_tracer;
 
 /// Samples in a second.
 const RATE: f64 = 2000.0;
@@ -92,18 +91,9 @@ fn measure(tracer: &Path, pid: u32, scale: Scale) -> anyhow::Result<Vec<Own>> {
 }
 
 fn once(tracer: &Path, pid: u32, interval: u64, reading: Duration) -> anyhow::Result<Own> {
-    let folder = folder()?;
-    let output = folder.join("own.pb.gz");
-    let mut command = Command::new(tracer);
-    command.args(["--pid", &pid.to_string(), "--interval", &interval.to_string(), "--force", "-o"]).arg(&output);
-    command.args(ALWAYS);
-    let mut running = Background::start(&mut command, &folder.join("own.log"))?;
-    let begin = Instant::now();
-    while !running.output()?.contains("recording ") {
-        running.expect_running()?;
-        ensure!(begin.elapsed() < Duration::from_secs(60), "tracer does not begin:\n{}", running.output()?);
-        thread::sleep(Duration::from_millis(20));
-    }
+    let output = folder()?.join("own.pb.gz");
+    let interval = interval.to_string();
+    let running = begin(tracer, pid, &[&["--interval", interval.as_str()], ALWAYS.as_slice()].concat(), &output)?;
     thread::sleep(SETTLING);
     let (start, before) = (Instant::now(), cpu_time(running.pid())?);
     thread::sleep(reading);

@@ -1,15 +1,9 @@
 //! Whether totals are right of a target whose bursts come as often as epochs do: recordings of it with the default budget,
 //! against what it counted itself.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use tracer::{
     estimate::{Calibration, Totals},
     recording::Recording,
@@ -18,21 +12,17 @@ use tracer::{
 use super::{
     goal::{Goal, Mean, Verdict},
     piped::Piped,
-    recordings::read,
+    recordings::{begin, read},
     report::Section,
     scale::Scale,
     spread::Spread,
     target::folder,
 };
-use crate::{
-    demo::{background::Background, build_tracer},
-    exec,
-};
+use crate::{demo::build_tracer, exec};
 
 const RECORDINGS: usize = 50;
 /// Of each.
 const LENGTH: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One recording.
 struct Outcome {
@@ -98,15 +88,7 @@ pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
 fn record(tracer: &Path, program: &mut Piped) -> anyhow::Result<(Recording, f64)> {
     let folder = folder()?;
     let output = folder.join("bursts.pb.gz");
-    let mut command = Command::new(tracer);
-    command.args(["--pid", &program.pid().to_string(), "--force", "-o"]).arg(&output);
-    let mut running = Background::start(&mut command, &folder.join("bursts.log"))?;
-    let begin = Instant::now();
-    while !running.output()?.contains("recording ") {
-        running.expect_running()?;
-        ensure!(begin.elapsed() < PATIENCE, "tracer does not begin:\n{}", running.output()?);
-        thread::sleep(Duration::from_millis(20));
-    }
+    let running = begin(tracer, program.pid(), &[], &output)?;
     program.tell("g")?;
     thread::sleep(LENGTH);
     program.tell("s")?;
