@@ -14,7 +14,7 @@ use aya_ebpf::{
     },
 };
 use tracer_ebpf::abi::{
-    process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process, RECENT_RANGES},
+    process::{self, Changes, MAX_MAPPINGS, Mapping, MappingKind, Process, RECENT_RANGES},
     sample::ProcessChange,
     settings::{Loss, Settings},
 };
@@ -25,6 +25,7 @@ use crate::{
     events::process_changed,
     kernel_memory::read_kernel,
     maps::{CHANGES, MAPPING_THREADS, MappingCall, PROCESSES, SETTINGS, count_loss},
+    unwind::tables::version_of,
 };
 
 /// Offset of the first argument in a `sys_enter_*` record (its `format` file in tracefs): common fields and the number of the
@@ -110,7 +111,9 @@ pub fn task_new(context: *mut c_void) {
     }
     // SAFETY: a map value is a valid source for the same map.
     let copy = unsafe { &*process };
-    let changes = Changes { removals: copy.removals, mapped: copy.mapped.into(), recent: [[0; 2]; RECENT_RANGES] };
+    // SAFETY: as above.
+    let before = unsafe { version_of(process, parent) };
+    let mut changes = Changes { removals: copy.removals, mapped: copy.mapped.into(), recent: [[0; 2]; RECENT_RANGES] };
     let _ = CHANGES.insert(child, changes, BPF_ANY as u64);
     // SAFETY: key and value are of the map's sizes; the value stays valid while the program runs.
     let result = unsafe {
@@ -123,6 +126,18 @@ pub fn task_new(context: *mut c_void) {
     };
     if result != 0 {
         count_loss(Loss::ProcessMapFull);
+    }
+    // SAFETY: as above.
+    if before.is_none() || unsafe { version_of(process, parent) } != before {
+        // It is not known what was copied: user space reads the child's own.
+        changes.removals += 1;
+        let _ = CHANGES.insert(child, changes, BPF_ANY as u64);
+    }
+    if let Some(copied) = PROCESSES.get_ptr_mut(child) {
+        // SAFETY: the kernel keeps the value while the program runs, and nobody else knows of it yet.
+        let copied = unsafe { &mut *copied };
+        copied.version = process::version((copied.version >> 32) as u32, child);
+        copied.version_again = copied.version;
     }
     process_changed(ProcessChange::Forked, child, parent);
 }

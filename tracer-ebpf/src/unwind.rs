@@ -6,7 +6,7 @@
 mod return_probes;
 mod special;
 mod stack;
-mod tables;
+pub mod tables;
 
 use core::ffi::c_void;
 
@@ -21,7 +21,7 @@ use self::{
     return_probes::replaced_return_address,
     special::special_step,
     stack::read,
-    tables::{find_mapping, find_rule, mapping_at},
+    tables::{find_mapping, find_rule, mapping_at, version_of},
 };
 use crate::{
     bits::mask,
@@ -70,16 +70,28 @@ pub fn walk(scratch: *mut Scratch, max_frames: u32, displacement: Option<u64>) {
     // SAFETY: the kernel keeps the value while the program runs; a counter is read once.
     let removals = unsafe { CHANGES.get(id) }.map_or(0, |changes| changes.removals);
     // SAFETY: as above.
-    if unsafe { (*process).removals } != removals {
+    let version = unsafe { version_of(process, id) };
+    // SAFETY: as above.
+    if unsafe { (*process).removals } != removals || version.is_none() {
         memory.sample.status = WalkStatus::Stale as u32;
         return;
     }
     memory.sample.status = WalkStatus::TooDeep as u32;
+    let begin = memory.ip;
     let room = MAX_FRAMES as u32 - first;
     let limit = if max_frames > room { room } else { max_frames };
     let mut walk = Walk { scratch, process };
     // SAFETY: the callback has the signature bpf_loop asks for, and its context outlives the call.
     unsafe { bpf_loop(limit, step as *mut c_void, (&raw mut walk).cast(), 0) };
+    // SAFETY: as above.
+    if unsafe { version_of(process, id) } != version {
+        // Some mappings may have been those of another copy.
+        memory.sample.frame_count = first;
+        memory.sample.frame_pointer_frames = 0;
+        memory.sample.stopped_at = begin;
+        memory.sample.stopped_in = 0;
+        memory.sample.status = WalkStatus::Stale as u32;
+    }
 }
 
 /// One frame: find its mapping, note it, find its rule, go to its caller.

@@ -43,6 +43,10 @@ pub struct Mapping {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
+    /// Whose copy of the mappings this is, and which: [`version`]. The kernel gives the memory of an entry that was replaced to the
+    /// next one, at once (`bpf_mem_cache_free`, kernel/bpf/memalloc.c), also while a walk still reads it: then this is
+    /// another at its end, or another process's at its begin.
+    pub version: u64,
     /// Valid entries of `mappings`.
     pub count: u32,
     /// [`Changes::mapped`], its low half, when user space began to read the mappings.
@@ -52,6 +56,13 @@ pub struct Process {
     pub removals: u64,
     /// See `count`.
     pub mappings: [Mapping; MAX_MAPPINGS],
+    /// [`Self::version`] again: whichever end the kernel writes first, one of them tells.
+    pub version_again: u64,
+}
+
+/// The number of a process's n-th copy, see [`Process::version`]. Unlike that of any other, of any process.
+pub const fn version(n: u32, process: u32) -> u64 {
+    (n as u64) << 32 | process as u64
 }
 
 /// Executable ranges that [`Changes`] remembers.
@@ -72,4 +83,4 @@ pub struct Changes {
 
 const _: () = assert!(size_of::<Changes>() == 16 + 16 * RECENT_RANGES);
 const _: () = assert!(size_of::<Mapping>() == 32);
-const _: () = assert!(size_of::<Process>() == 16 + 32 * MAX_MAPPINGS);
+const _: () = assert!(size_of::<Process>() == 32 + 32 * MAX_MAPPINGS);

@@ -14,6 +14,20 @@ use crate::{
     maps::{RULES, SHARDS, Scratch, Shard},
 };
 
+/// The number of the copy that stands there; `None` where it is not of process `id`, or while the kernel writes another.
+///
+/// # Safety
+/// As for [`mapping_at`].
+#[inline(always)]
+pub unsafe fn version_of(process: *const Process, id: u32) -> Option<u64> {
+    // The kernel may write them meanwhile: each is read anew.
+    // SAFETY: a field of the value.
+    let first = unsafe { process.wrapping_byte_add(offset_of!(Process, version)).cast::<u64>().read_volatile() };
+    // SAFETY: as above.
+    let last = unsafe { process.wrapping_byte_add(offset_of!(Process, version_again)).cast::<u64>().read_volatile() };
+    if first == last && first as u32 == id { Some(first) } else { None }
+}
+
 /// The mapping at an index.
 ///
 /// # Safety

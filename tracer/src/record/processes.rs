@@ -10,7 +10,7 @@ use std::{
 
 use aya::maps::MapError;
 use tracer_ebpf::abi::{
-    process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process},
+    process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process, version},
     sample::ProcessChange,
 };
 
@@ -62,6 +62,8 @@ pub struct Processes {
     arrived: Vec<(u32, Scan)>,
     /// When each process may be read again.
     rested: HashMap<u32, Instant>,
+    /// Copies of mappings that the kernel got so far.
+    copies: u32,
     lost: Losses,
 }
 
@@ -95,6 +97,7 @@ impl Processes {
             changed: BTreeSet::new(),
             arrived: Vec::new(),
             rested: HashMap::new(),
+            copies: 0,
             lost: Losses::default(),
         }
     }
@@ -105,6 +108,12 @@ impl Processes {
             self.modules.forget(process);
             self.rested.remove(&process);
         }
+        self.changed.insert(process);
+    }
+
+    /// Takes note of a walk that found the copy of the mappings distrusted or replaced. As a rule an event says so, too; but a
+    /// mark may have gone to another process, in whose entry it was being made when that entry's memory changed hands.
+    pub fn distrusted(&mut self, process: u32) {
         self.changed.insert(process);
     }
 
@@ -167,7 +176,7 @@ impl Processes {
         self.lost.mappings += scan.dropped + scan.unnumbered;
         self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
-        let value = self.process_value(&scan.mappings, changes);
+        let value = self.process_value(process, &scan.mappings, changes);
         if !scan.new_modules.is_empty() {
             self.arrived.push((process, scan));
         }
@@ -193,7 +202,7 @@ impl Processes {
     pub fn expect(&mut self, maps: &mut Maps, process: u32) -> Result<(), MapError> {
         let changes = Changes::default();
         maps.changes.insert(process, Value(changes), 0)?;
-        maps.processes.insert(process, *self.process_value(&[], changes), 0)
+        maps.processes.insert(process, *self.process_value(process, &[], changes), 0)
     }
 
     /// Reads a process's mappings, for those who choose what to probe.
@@ -262,9 +271,18 @@ impl Processes {
     }
 
     /// The kernel's view of the mappings.
-    fn process_value(&mut self, executable: &[ExecutableMapping], changes: Changes) -> Box<Value<Process>> {
+    fn process_value(
+        &mut self,
+        process: u32,
+        executable: &[ExecutableMapping],
+        changes: Changes,
+    ) -> Box<Value<Process>> {
         let none = Mapping { start: 0, end: 0, bias: 0, page_table: 0, module: 0, kind: 0, padding: 0 };
+        self.copies = self.copies.wrapping_add(1);
+        let version = version(self.copies, process);
         let mut value = Box::new(Value(Process {
+            version,
+            version_again: version,
             count: 0,
             mapped: changes.mapped as u32,
             removals: changes.removals,

@@ -29,6 +29,7 @@ mod overflow;
 mod private_stack;
 mod programs;
 mod recording;
+mod replaced;
 mod return_probe;
 mod score;
 mod sigkill;

@@ -10,7 +10,7 @@ mod suite;
 /// Measures, and writes what it finds to docs/benchmarks.md.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only these: budget, "game server", hit, live, loop, own, programs, redis, render, toggle, unwind.
+    /// Only these: budget, bursts, "game server", hit, live, loop, own, programs, redis, render, toggle, unwind.
     names: Vec<String>,
     /// Only try whether they run: little is measured, and docs/benchmarks.md stays as it is.
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aya::maps::{MapData, RingBuf};
 use tracer_ebpf::abi::{
-    sample::{Frame, ProcessChange},
+    sample::{Frame, ProcessChange, WalkStatus},
     settings::Loss,
 };
 
@@ -31,6 +31,9 @@ impl Session {
             let Some(item) = ring.next() else { return false };
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
+                    if sample.header.status == WalkStatus::Stale as u32 {
+                        self.processes.distrusted(sample.header.process);
+                    }
                     let point = self.attached.points().get(sample.header.function as usize);
                     if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(live::is_followed)) {
                         blocks.sampled(sample.header.thread, sample.header.time_ns, self.samples.len());

@@ -1,6 +1,7 @@
 //! The benchmarks: a table of them, one file for each.
 
 mod attachment;
+mod awake;
 mod budget;
 mod bursts;
 mod cpu_clock;
