@@ -11,7 +11,7 @@ use crate::{
         perf_map::{PerfMap, PerfMapProblem},
     },
     target::{MappingKind, Module, Modules, Process, Scan, filesystem::Root},
-    unwind::{Coverage, ModuleSource, TableBuilder},
+    unwind::{self, Coverage, ModuleSource},
 };
 
 /// See the module.
@@ -197,7 +197,6 @@ fn allocators(plan: Result<Plan, NoAllocator>) -> Allocators {
 
 /// How each module is unwound, and what all tables together take.
 fn unwinding(modules: &[&Module]) -> (Vec<Unwinding>, u64) {
-    let mut builder = TableBuilder::default();
     let sources: Vec<_> = modules
         .iter()
         .map(|module| {
@@ -206,10 +205,10 @@ fn unwinding(modules: &[&Module]) -> (Vec<Unwinding>, u64) {
         })
         .collect();
     let identities: Vec<_> = sources.iter().map(|source| source.as_ref().map(|(identity, _)| *identity)).collect();
-    builder.build(&sources.into_iter().flatten().collect::<Vec<_>>());
+    let tables = unwind::build(&sources.into_iter().flatten().collect::<Vec<_>>());
     let mut bytes = 0;
     let unwinding = modules.iter().zip(identities).map(|(module, identity)| {
-        match identity.and_then(|identity| builder.get(&identity)) {
+        match identity.and_then(|identity| tables.get(&identity)) {
             Some(Ok(table)) => {
                 bytes += table.bytes();
                 shares(table.coverage())

@@ -16,6 +16,8 @@ use crate::recording::about::{Ended, Process, Source};
 
 /// Lines of a table.
 const ROWS: usize = 15;
+/// Reasons and places of truncated stacks shown.
+const MOST_TRUNCATIONS: usize = 6;
 /// Functions with this share of the CPU time are those that run all else, such as `main`.
 const EVERYWHERE: f64 = 0.98;
 /// What the rows of a table are whose rows overlap.
@@ -139,7 +141,8 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         share(unwinding.assisted),
         share(truncated)
     )?;
-    for truncation in &unwinding.truncated {
+    let (shown, rest) = unwinding.truncated.split_at(unwinding.truncated.len().min(MOST_TRUNCATIONS));
+    for truncation in shown {
         let place = match &truncation.module[..] {
             "" => String::new(),
             module => format!(" in {}", printable(module)),
@@ -148,6 +151,10 @@ fn stacks(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         if !truncation.hint.is_empty() {
             writeln!(out, "            hint: {}", printable(&truncation.hint))?;
         }
+    }
+    if !rest.is_empty() {
+        let samples = rest.iter().fold(0u64, |sum, t| sum.saturating_add(t.samples));
+        writeln!(out, "          {}: {} other reasons and places", share(samples), rest.len())?;
     }
     Ok(())
 }
@@ -288,4 +295,27 @@ fn next(recording: &Recording, files: &[Destination], out: &mut dyn Write) -> io
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::about::Truncation;
+
+    #[test]
+    fn of_many_places_where_stacks_end_the_first_are_shown() {
+        let mut recording = Recording::default();
+        let place = |number: u32| Truncation {
+            reason: "unwind table not loaded".to_owned(),
+            module: format!("/plugins/{number}.so"),
+            samples: 10,
+            hint: String::new(),
+        };
+        recording.about.unwinding.truncated = (0..10).map(place).collect();
+        let mut text = Vec::new();
+        stacks(&recording, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("in /plugins/5.so\n") && !text.contains("/plugins/6.so"), "{text}");
+        assert!(text.ends_with("          40.0 %: 4 other reasons and places\n"), "{text}");
+    }
 }

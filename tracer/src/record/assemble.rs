@@ -11,8 +11,8 @@ use crate::{
         About, Block, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
         about::{Counter, Epoch, Process, SizeClass, Source, Truncation, Unwinding},
     },
-    symbolize::{self, Frames, Symbolized, kernel},
-    target::{self, Modules},
+    symbolize::{self, Frames, Symbolized, Unresolved, kernel},
+    target::{self, Module, Modules},
 };
 
 /// Names all frames and puts the recording together.
@@ -187,7 +187,7 @@ fn unwinding(stacks: &[RawStack], samples: &[StoredSample], modules: &Modules) -
                         reason: text.to_owned(),
                         module: module.to_owned(),
                         samples,
-                        hint: hint(status).to_owned(),
+                        hint: hint(status, modules.get(stack.stopped_in)).to_owned(),
                     }),
                 }
             }
@@ -223,13 +223,16 @@ fn reason(status: WalkStatus) -> &'static str {
     }
 }
 
-/// What the user can do about it.
-fn hint(status: WalkStatus) -> &'static str {
+/// What the user can do about it. `module`: where the walk ended.
+fn hint(status: WalkStatus, module: Option<&Module>) -> &'static str {
     match status {
         WalkStatus::NoMapping => {
             "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof"
         }
-        WalkStatus::NoTable => "raise --unwind-memory",
+        WalkStatus::NoTable => match module.map(Module::facts) {
+            Some(Err(missing)) => Unresolved::File(missing).hint(),
+            _ => "raise --unwind-memory",
+        },
         WalkStatus::NoInfo => "rebuild the module with -fasynchronous-unwind-tables, or install its debug package",
         WalkStatus::TooDeep => "raise --max-depth (up to 1024)",
         WalkStatus::Corrupt => "this is a bug in tracer; please report it",

@@ -1,6 +1,6 @@
 //! Which functions of a process to probe: brings its mapped files to [`crate::allocators`].
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use super::search::search;
 use crate::{
@@ -73,7 +73,7 @@ pub struct Input {
     /// Module number.
     pub module: u16,
     pub(super) path: String,
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     pub(super) build_id: Option<BuildId>,
 }
 

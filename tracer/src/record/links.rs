@@ -5,6 +5,7 @@ use std::{
     num::NonZeroU32,
     os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::Path,
+    sync::Arc,
 };
 
 use super::attached::Scope;
@@ -21,7 +22,7 @@ pub struct Link {
     /// While they are in.
     pub probes: Option<Probes>,
     /// What it takes to put them in again: the module's file, open, and where in it they go.
-    again: Option<(File, Vec<Point>)>,
+    again: Option<(Arc<File>, Vec<Point>)>,
     breakpoint: Option<Breakpoint>,
 }
 
@@ -37,7 +38,13 @@ const BREAKPOINT: u8 = 0xcc;
 
 impl Link {
     /// Probes that are in. `file` is another descriptor of the file they were put into.
-    pub fn new(scope: Scope, probes: Probes, file: File, points: Vec<Point>, breakpoint: Option<Breakpoint>) -> Self {
+    pub fn new(
+        scope: Scope,
+        probes: Probes,
+        file: Arc<File>,
+        points: Vec<Point>,
+        breakpoint: Option<Breakpoint>,
+    ) -> Self {
         Self { scope, probes: Some(probes), again: Some((file, points)), breakpoint }
     }
 

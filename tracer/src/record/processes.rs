@@ -22,7 +22,7 @@ use crate::{
     },
     recording::about::Losses,
     target::{self, ExecutableMapping, Modules, Scan},
-    unwind::{ModuleIdentity, ModuleSource, ModuleTable, Placements, TableBuilder},
+    unwind::{self, ModuleSource, ModuleTable, Placements},
 };
 
 /// Why a process's mappings could not be brought into the kernel.
@@ -51,7 +51,6 @@ pub enum ProcessError {
 #[derive(Debug)]
 pub struct Processes {
     modules: Modules,
-    builder: TableBuilder,
     placements: Placements,
     uploaded: Uploaded,
     /// How each module is unwound, by number.
@@ -82,6 +81,8 @@ const REST: Duration = Duration::from_millis(1);
 /// See [`REST`].
 const REST_SHARE: u32 = 4;
 
+/// Tables that are built at once. Those for which the kernel has no room are not kept: a program may map any number of files.
+const TOGETHER: usize = 64;
 /// Of `bpf_map_update_elem`: the entry must exist (include/uapi/linux/bpf.h).
 const BPF_EXIST: u64 = 2;
 
@@ -90,7 +91,6 @@ impl Processes {
     pub fn new(modules: Modules, table_bytes: u64) -> Self {
         Self {
             modules,
-            builder: TableBuilder::default(),
             placements: Placements::new(table_bytes),
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
@@ -239,34 +239,30 @@ impl Processes {
     }
 
     fn build_tables(&mut self, scan: &Scan) {
-        let mut new = Vec::new();
-        let mut numbers: Vec<u16> = scan.mappings.iter().map(|mapping| mapping.module).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        for number in numbers {
-            if self.unwinding.contains_key(&number) {
-                continue;
-            }
-            let Some(file) = self.modules.get(number).and_then(target::Module::file) else { continue };
-            let source = ModuleSource::File(file);
-            if let Ok(identity) = source.identity() {
-                new.push((number, (identity, source)));
-            }
-        }
-        let (numbers, sources): (Vec<u16>, Vec<(ModuleIdentity, ModuleSource)>) = new.into_iter().unzip();
-        self.builder.build(&sources);
-        for (number, (identity, _)) in numbers.into_iter().zip(&sources) {
-            let unwinding = match self.builder.get(identity) {
-                Some(Ok(table)) => match self.placements.place(*identity, table) {
-                    Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),
-                    Err(_) => {
-                        self.lost.tables += 1;
-                        Unwinding::NoTable
-                    }
-                },
-                _ => Unwinding::NoTable,
+        let mut new: Vec<u16> = scan.mappings.iter().map(|mapping| mapping.module).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.retain(|number| !self.unwinding.contains_key(number));
+        for new in new.chunks(TOGETHER) {
+            let source = |&number: &u16| {
+                let source = ModuleSource::File(self.modules.get(number)?.file()?);
+                Some((number, (source.identity().ok()?, source)))
             };
-            self.unwinding.insert(number, unwinding);
+            let (numbers, sources): (Vec<u16>, Vec<_>) = new.iter().filter_map(source).unzip();
+            let tables = unwind::build(&sources);
+            for (number, (identity, _)) in numbers.into_iter().zip(&sources) {
+                let unwinding = match tables.get(identity) {
+                    Some(Ok(table)) => match self.placements.place(*identity, table) {
+                        Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),
+                        Err(_) => {
+                            self.lost.tables += 1;
+                            Unwinding::NoTable
+                        }
+                    },
+                    _ => Unwinding::NoTable,
+                };
+                self.unwinding.insert(number, unwinding);
+            }
         }
     }
 

@@ -46,6 +46,7 @@ impl Unresolved {
             Self::Stripped => "install the debug symbols of this file, or build it without `strip`",
             Self::File(Missing::Replaced | Missing::Changed) => "restart the process to run the present file",
             Self::File(Missing::Unreadable) => "run tracer with sudo",
+            Self::File(Missing::TooMany) => "raise the limit of open files with `ulimit -n`",
             Self::PerfMap(problem) => problem.hint(),
             Self::NotInPerfMap
             | Self::NoSymbol

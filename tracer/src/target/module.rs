@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, major, memfd_create};
 use thiserror::Error;
@@ -53,6 +54,9 @@ pub enum Missing {
     /// It could not be opened.
     #[error("the file could not be read")]
     Unreadable,
+    /// It was not opened: as many files are as may be.
+    #[error("too many files are open already")]
+    TooMany,
     /// Beyond [`MAX_FILE_SIZE`].
     #[error("the file is too large to read")]
     TooLarge,
@@ -64,7 +68,7 @@ pub enum Missing {
 /// An open ELF file.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    pub(crate) file: File,
+    pub(crate) file: Arc<File>,
     pub(crate) facts: ElfFacts,
     size: u64,
     modified: (i64, i64),
@@ -82,9 +86,9 @@ impl Module {
         self.contents.as_ref().map(|contents| &contents.facts).map_err(|missing| *missing)
     }
 
-    /// The open file, by another descriptor; `None` where its contents are not known.
-    pub fn file(&self) -> Option<File> {
-        self.contents.as_ref().ok()?.file.try_clone().ok()
+    /// The open file; `None` where its contents are not known.
+    pub fn file(&self) -> Option<Arc<File>> {
+        Some(Arc::clone(&self.contents.as_ref().ok()?.file))
     }
 
     /// A path by which the kernel opens this very file, whatever has happened to its name. Valid while `self` lives.
@@ -130,7 +134,7 @@ impl Contents {
         }
         let facts = ElfFacts::read(&elf::reader(&file)).map_err(Missing::Elf)?;
         let modified = (data.mtime(), data.mtime_nsec());
-        Ok(Self { file, facts, size: data.len(), modified, deleted: data.nlink() == 0 })
+        Ok(Self { file: Arc::new(file), facts, size: data.len(), modified, deleted: data.nlink() == 0 })
     }
 
     /// Opens the file of a mapping.

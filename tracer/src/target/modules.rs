@@ -19,6 +19,8 @@ const AT_BASE: u64 = 7;
 #[derive(Debug, Default)]
 pub struct Modules {
     modules: Vec<Module>,
+    /// More are not opened: a program may map any number.
+    files_at_most: usize,
     /// By device and inode as the mappings name them. An open file keeps its inode from being given to another.
     files: HashMap<(u64, u64), u16>,
     /// Files whose contents are not known, by path too: their inode may be given to another.
@@ -76,12 +78,14 @@ pub struct Scan {
 }
 
 impl Modules {
-    /// An empty set. Raises tracer's limit of open files as far as it may, since every module is held open.
+    /// An empty set. Raises tracer's limit of open files as far as it may, since every module is held open; half of them may be
+    /// modules.
     pub fn new() -> Self {
         let limit = getrlimit(Resource::Nofile);
         // A refusal shows later, as files that cannot be opened.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-        Self::default()
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+        Self { files_at_most: usize::try_from(most).unwrap_or(usize::MAX), ..Self::default() }
     }
 
     /// Reads the mappings of a process and opens the files not seen before. Call it again whenever the mappings may
@@ -181,7 +185,11 @@ impl Modules {
         if let Some(&number) = self.files.get(&file).or_else(|| self.missing.get(&missing)) {
             return Some(Some(number));
         }
-        let contents = Contents::open(process, entry).ok()?;
+        let contents = if self.files.len() < self.files_at_most {
+            Contents::open(process, entry).ok()?
+        } else {
+            Err(Missing::TooMany)
+        };
         if matches!(contents, Err(Missing::Elf(ElfError::NotElf))) {
             return Some(None);
         }
@@ -249,6 +257,19 @@ fn interpreter_base(process: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_files_are_opened_than_may_be() {
+        let mut modules = Modules { files_at_most: 1, ..Modules::new() };
+        let scan = modules.scan(std::process::id()).unwrap();
+        let missing: Vec<_> = modules.iter().filter_map(|module| module.facts().err()).collect();
+        assert!(missing.len() >= 2 && missing.iter().all(|missing| *missing == Missing::TooMany), "{missing:?}");
+        assert_eq!(
+            modules.iter().filter(|module| module.kind == MappingKind::File && module.facts().is_ok()).count(),
+            1
+        );
+        assert_eq!((scan.dropped, modules.scan(std::process::id()).unwrap().new_modules), (0, Vec::new()));
+    }
 
     #[test]
     fn a_second_scan_opens_nothing() {

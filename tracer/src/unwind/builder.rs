@@ -1,13 +1,12 @@
-//! Many modules at once, each only once.
+//! The tables of many modules at once.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use object::read::ReadCache;
-
 use super::{BuildError, ModuleTable};
+use crate::target::elf;
 
 /// Which contents a module has.
 ///
@@ -34,7 +33,7 @@ pub enum ModuleIdentity {
 #[derive(Debug)]
 pub enum ModuleSource {
     /// An open file.
-    File(File),
+    File(Arc<File>),
     /// [`super::vdso::image`].
     Vdso(Vec<u8>),
 }
@@ -60,7 +59,7 @@ impl ModuleSource {
 
     fn build(&self) -> Result<ModuleTable, BuildError> {
         match self {
-            Self::File(file) => ModuleTable::build(&ReadCache::new(file)),
+            Self::File(file) => ModuleTable::build(&elf::reader(file)),
             Self::Vdso(image) => ModuleTable::build(image.as_slice()),
         }
     }
@@ -69,45 +68,26 @@ impl ModuleSource {
 /// A table, or why there is none. Shared, as many processes map the same modules.
 pub type Built = Result<Arc<ModuleTable>, Arc<BuildError>>;
 
-/// Builds tables and keeps them, so that a module that turns up again costs nothing.
-#[derive(Debug, Default)]
-pub struct TableBuilder {
-    built: HashMap<ModuleIdentity, Built>,
-}
+/// Builds the tables of modules, each distinct one once, on all processors, the biggest files first.
+pub fn build(modules: &[(ModuleIdentity, ModuleSource)]) -> HashMap<ModuleIdentity, Built> {
+    let distinct: HashMap<ModuleIdentity, &ModuleSource> =
+        modules.iter().map(|(identity, source)| (*identity, source)).collect();
+    let mut distinct: Vec<_> = distinct.into_iter().collect();
+    distinct.sort_unstable_by_key(|(identity, _)| std::cmp::Reverse(size(identity)));
 
-impl TableBuilder {
-    /// Builds what is not built yet, on all processors, the biggest files first.
-    pub fn build(&mut self, modules: &[(ModuleIdentity, ModuleSource)]) {
-        let mut new: HashMap<ModuleIdentity, &ModuleSource> =
-            modules.iter().map(|(identity, source)| (*identity, source)).collect();
-        new.retain(|identity, _| !self.built.contains_key(identity));
-        let mut new: Vec<_> = new.into_iter().collect();
-        new.sort_unstable_by_key(|(identity, _)| std::cmp::Reverse(size(identity)));
-
-        let (sender, built) = std::sync::mpsc::channel();
-        rayon::scope_fifo(|scope| {
-            for (identity, source) in new {
-                let sender = sender.clone();
-                scope.spawn_fifo(move |_| {
-                    let built = source.build().map(Arc::new).map_err(Arc::new);
-                    // The receiver lives until every task is done.
-                    let _ = sender.send((identity, built));
-                });
-            }
-        });
-        drop(sender);
-        self.built.extend(built);
-    }
-
-    /// A module's table; `None` where it was never built.
-    pub fn get(&self, identity: &ModuleIdentity) -> Option<&Built> {
-        self.built.get(identity)
-    }
-
-    /// Forgets modules.
-    pub fn retain(&mut self, in_use: impl Fn(&ModuleIdentity) -> bool) {
-        self.built.retain(|identity, _| in_use(identity));
-    }
+    let (sender, built) = std::sync::mpsc::channel();
+    rayon::scope_fifo(|scope| {
+        for (identity, source) in distinct {
+            let sender = sender.clone();
+            scope.spawn_fifo(move |_| {
+                let built = source.build().map(Arc::new).map_err(Arc::new);
+                // The receiver lives until every task is done.
+                let _ = sender.send((identity, built));
+            });
+        }
+    });
+    drop(sender);
+    built.into_iter().collect()
 }
 
 fn size(identity: &ModuleIdentity) -> u64 {
@@ -124,7 +104,7 @@ mod tests {
     use super::*;
 
     fn opened(path: &std::path::Path) -> (ModuleIdentity, ModuleSource) {
-        let source = ModuleSource::File(File::open(path).unwrap());
+        let source = ModuleSource::File(File::open(path).unwrap().into());
         (source.identity().unwrap(), source)
     }
 
@@ -135,34 +115,26 @@ mod tests {
         let test = std::env::current_exe().unwrap();
         std::fs::copy(&test, &copy).unwrap();
 
-        let mut builder = TableBuilder::default();
-        builder.build(&[opened(&test), opened(&copy), opened(&copy)]);
+        let built = build(&[opened(&test), opened(&copy), opened(&copy)]);
         let (first, copied) = (opened(&test).0, opened(&copy).0);
         assert_ne!(first, copied);
-        let [first_table, copied_table] =
-            [&first, &copied].map(|identity| builder.get(identity).unwrap().clone().unwrap());
-        assert_eq!(first_table, copied_table);
-
-        builder.build(&[opened(&copy)]);
-        assert!(Arc::ptr_eq(&copied_table, builder.get(&copied).unwrap().as_ref().unwrap()));
-        builder.retain(|identity| *identity == first);
-        assert!(builder.get(&copied).is_none() && builder.get(&first).is_some());
+        assert_eq!(built.len(), 2);
+        assert_eq!(built[&first].clone().unwrap(), built[&copied].clone().unwrap());
     }
 
     #[test]
     fn a_changed_file_is_another_module() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let (before, source) = opened(file.path());
-        let mut builder = TableBuilder::default();
-        builder.build(&[(before, source)]);
-        assert!(matches!(builder.get(&before), Some(Err(error)) if matches!(**error, BuildError::Elf(_))));
+        let built = build(&[(before, source)]);
+        assert!(matches!(&built[&before], Err(error) if matches!(**error, BuildError::Elf(_))));
         file.write_all(b"changed").unwrap();
         assert_ne!(opened(file.path()).0, before);
     }
 
     #[test]
     fn devices_are_not_read() {
-        let source = ModuleSource::File(File::open("/dev/zero").unwrap());
+        let source = ModuleSource::File(File::open("/dev/zero").unwrap().into());
         assert_eq!(source.identity().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
 }

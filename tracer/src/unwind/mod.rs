@@ -29,7 +29,7 @@ pub mod vdso;
 mod words;
 mod writer;
 
-pub use builder::{Built, ModuleIdentity, ModuleSource, TableBuilder};
+pub use builder::{Built, ModuleIdentity, ModuleSource, build};
 pub use coverage::Coverage;
 pub use extents::function_extents;
 pub use placement::{DirtyShard, Placements, TableMemoryError};

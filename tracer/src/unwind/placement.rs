@@ -22,19 +22,14 @@ pub struct Placements {
     rows_without_rule: u64,
     free: FreeWords,
     shards: Vec<Option<Shard>>,
-    placed: HashMap<ModuleIdentity, Placed>,
+    /// Their page tables. What is placed stays: the walk may be in it at any time.
+    placed: HashMap<ModuleIdentity, u32>,
 }
 
 #[derive(Debug)]
 struct Shard {
     words: Box<[u32]>,
     dirty: Range<usize>,
-}
-
-#[derive(Debug)]
-struct Placed {
-    page_table: u32,
-    words: Vec<Range<u32>>,
 }
 
 /// A shard whose words the kernel does not have yet.
@@ -82,17 +77,17 @@ impl Placements {
     /// [`page_table`](tracer_ebpf::abi::process::Mapping::page_table).
     ///
     /// # Errors
-    /// Where the memory limit leaves no room; nothing is placed then. Freeing other tables helps.
+    /// Where the memory limit leaves no room; nothing is placed then.
     pub fn place(&mut self, identity: ModuleIdentity, table: &ModuleTable) -> Result<u32, TableMemoryError> {
-        if let Some(placed) = self.placed.get(&identity) {
-            return Ok(placed.page_table);
+        if let Some(&page_table) = self.placed.get(&identity) {
+            return Ok(page_table);
         }
         if table.pages().is_empty() {
             return Ok(0);
         }
-        let mut words = Vec::new();
-        let Some(addresses) = self.reserve(table, &mut words) else {
-            words.into_iter().for_each(|words| self.free.give(words));
+        let before = self.free.clone();
+        let Some((entries, addresses)) = self.reserve(table) else {
+            self.free = before;
             let free = 4 * u64::from(self.free.count());
             return Err(TableMemoryError {
                 needed: table.bytes(),
@@ -102,7 +97,6 @@ impl Placements {
         };
         let numbers: Vec<_> = table.rules().iter().map(|&rule| self.rules.number(rule)).collect();
         let mut rows_without_rule = 0;
-        let entries = words.first().map_or(0, |words| words.start);
         for ((index, page), address) in (0..).zip(table.pages()).zip(addresses) {
             self.write(entries + 2 * index, [address, page.count]);
             let rows = table.rows().get(page.first as usize..).unwrap_or_default();
@@ -115,15 +109,14 @@ impl Placements {
         }
         self.rows_without_rule += rows_without_rule;
         let page_table = entries.wrapping_sub((table.first_page() as u32).wrapping_mul(2));
-        self.placed.insert(identity, Placed { page_table, words });
+        self.placed.insert(identity, page_table);
         Ok(page_table)
     }
 
-    /// Takes words for the page table, then for the rows, and pushes them to `taken`. Returns the address of each page's
-    /// rows. `None` where the space does not suffice.
-    fn reserve(&mut self, table: &ModuleTable, taken: &mut Vec<Range<u32>>) -> Option<Vec<u32>> {
-        let entries = u32::try_from(2 * table.pages().len()).ok()?;
-        taken.push(self.free.take_even(entries)?);
+    /// Takes words for the page table, then for the rows. Returns the address of the first, and that of each page's rows. `None`
+    /// where the space does not suffice.
+    fn reserve(&mut self, table: &ModuleTable) -> Option<(u32, Vec<u32>)> {
+        let entries = self.free.take_even(u32::try_from(2 * table.pages().len()).ok()?)?;
         let rows: u32 = table.rows().len().try_into().ok()?;
         let most = table.pages().iter().map(|page| page.count).max().unwrap_or(0);
         // All rows in one stretch where possible; then in ever smaller ones.
@@ -140,10 +133,9 @@ impl Placements {
             }
             if next > hole.start {
                 self.free.take(hole.start..next);
-                taken.push(hole.start..next);
             }
         }
-        Some(addresses)
+        Some((entries.start, addresses))
     }
 
     /// Writes consecutive words of one shard.
@@ -160,24 +152,6 @@ impl Placements {
             let dirty = &shard.dirty;
             shard.dirty = if dirty.is_empty() { start..end } else { dirty.start.min(start)..dirty.end.max(end) };
         }
-    }
-
-    /// Frees the words of all modules that are not in use. Their mappings must be gone from the process map before: a walk
-    /// that still looks them up would find another module's rows.
-    pub fn retain(&mut self, in_use: impl Fn(&ModuleIdentity) -> bool) {
-        let free = &mut self.free;
-        self.placed.retain(|identity, placed| {
-            let keep = in_use(identity);
-            if !keep {
-                placed.words.drain(..).for_each(|words| free.give(words));
-            }
-            keep
-        });
-    }
-
-    /// Whether a module's table is placed.
-    pub fn contains(&self, identity: &ModuleIdentity) -> bool {
-        self.placed.contains_key(identity)
     }
 
     /// The shards with words that were written since the last call. Upload them, and the new rules, before any mapping that

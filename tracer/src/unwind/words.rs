@@ -6,7 +6,7 @@ use std::ops::Range;
 use tracer_ebpf::abi::unwind::SHARD_WORDS;
 
 /// Which words of `0..end` are free: disjoint stretches that do not touch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FreeWords {
     /// First word to length.
     stretches: BTreeMap<u32, u32>,
@@ -61,23 +61,6 @@ impl FreeWords {
             }
         }
     }
-
-    /// Gives words back.
-    pub(super) fn give(&mut self, mut words: Range<u32>) {
-        if words.is_empty() {
-            return;
-        }
-        if let Some((&start, &length)) = self.stretches.range(..words.start).next_back()
-            && start + length == words.start
-        {
-            self.stretches.remove(&start);
-            words.start = start;
-        }
-        if let Some(length) = self.stretches.remove(&words.end) {
-            words.end += length;
-        }
-        self.stretches.insert(words.start, words.end - words.start);
-    }
 }
 
 #[cfg(test)]
@@ -85,20 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_words_join_their_neighbours() {
+    fn words_are_taken_once() {
         let mut free = FreeWords::new(100);
         assert_eq!(free.take_even(10), Some(0..10));
         free.take(10..11);
         assert_eq!(free.take_even(10), Some(12..22));
+        assert_eq!(free.within_shards(1), vec![11..12, 22..100]);
         assert_eq!(free.count(), 100 - 21);
         assert_eq!(free.take_even(90), None);
-        free.give(0..10);
-        free.give(12..22);
-        assert_eq!(free.within_shards(11), vec![11..100]);
-        free.give(10..11);
-        assert_eq!(free.within_shards(1), vec![0..100]);
-        assert_eq!(free.take_even(100), Some(0..100));
-        assert_eq!(free.count(), 0);
     }
 
     #[test]
