@@ -66,13 +66,13 @@ impl Meter {
         Ok(Traps { hits, sampling_ns: tallies[Tally::SamplingNs as usize] })
     }
 
-    /// Hits while counting was on that are not among the [`calls`](Self::calls).
+    /// Hits that are not among the [`calls`](Self::calls), though counting was on; those of probes that follow blocks in any case.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn others(&self) -> Result<u64, MapError> {
         let tallies = self.tallies()?;
-        Ok(tallies[Tally::Delegated as usize] + tallies[Tally::Foreign as usize])
+        Ok([Tally::Delegated, Tally::Foreign, Tally::Followed].iter().map(|tally| tallies[*tally as usize]).sum())
     }
 
     /// The processes that the kernel side follows now.

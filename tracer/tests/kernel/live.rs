@@ -177,6 +177,21 @@ fn a_broken_budget_ends_the_recording() {
     assert!(recording.parts.samples.iter().any(|sample| sample.fate != Fate::Unknown));
 }
 
+/// Releases slow a program like allocations do.
+#[test]
+fn all_hits_are_in_the_cost() {
+    let Some(_guard) = alone() else { return };
+    let path = Build::new(Compiler::Gcc, "live.c", &["-O2"]).compile();
+    let wanted = Request { interval: IntervalSetting::Fixed(1 << 30), ..following(FOLLOW) };
+    let (recording, _) = run(command(&path, &["1", "1000000"]), wanted);
+    let calls: u64 = recording.counters.iter().flatten().map(|class| class.calls).sum();
+    let cost = recording.cost.expect("the cost is known");
+    println!("{calls} calls, {cost:?}");
+    assert!(cost.hits > calls * 3 / 2, "the program releases most of its blocks");
+    let slowdown = cost.target_cpu_ns as f64 / cost.target_cpu_ns.saturating_sub(cost.spent_ns).max(1) as f64;
+    assert!((cost.slowdown_in_windows / slowdown - 1.0).abs() < 0.1, "{slowdown}");
+}
+
 /// Nothing in a Go program releases its blocks.
 #[test]
 fn where_nothing_can_be_followed_that_is_said() {

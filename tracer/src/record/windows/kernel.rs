@@ -86,6 +86,8 @@ pub struct Kernel {
     before: Glance,
     glance: Glance,
     reading: Reading,
+    /// [`Meter::others`] before the recording began.
+    others_before: u64,
     /// Calls by what the kernel does with the instruction: emulated or not.
     by_kind: [u64; 2],
 }
@@ -116,9 +118,11 @@ impl Kernel {
             before: Glance::default(),
             glance: Glance::default(),
             reading: Reading::default(),
+            others_before: 0,
             by_kind: [0; 2],
         };
         kernel.follow();
+        kernel.others_before = kernel.tools.meter.others().unwrap_or(0);
         kernel.before = kernel.look();
         kernel
     }
@@ -216,7 +220,7 @@ impl Kernel {
             reading.bytes = reading.bytes.wrapping_add(calls.bytes);
             by_kind[usize::from(*kind == Execution::Stepped)] += calls.calls;
         }
-        reading.hits = reading.calls + self.tools.meter.others()?;
+        reading.hits = reading.calls + self.tools.meter.others()?.saturating_sub(self.others_before);
         self.by_kind = by_kind;
         Ok(reading)
     }
