@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::elf::{self, BuildId, ElfError, ElfFacts, ElfReader};
 use super::filesystem::{Root, open_regular};
 use super::identity::printable;
-use super::mappings::{Entry, MappingKind};
+use super::mappings::{Entry, MappingKind, Mappings};
 
 /// Larger files are not read. The largest executables known have a few GiB, most of it debug information.
 pub const MAX_FILE_SIZE: u64 = 16 << 30;
@@ -150,7 +150,10 @@ impl Contents {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::open_by_path(pid, entry),
             Err(_) => Err(Missing::Unreadable),
         };
-        Ok(file.and_then(Self::new))
+        match file {
+            Ok(file) if is_another(pid, entry, &file) => Err(Gone),
+            file => Ok(file.and_then(Self::new)),
+        }
     }
 
     /// The file that has the mapping's path now, if it is the mapped one.
@@ -188,6 +191,22 @@ impl Contents {
     }
 }
 
+/// Whether a file is not the mapped one: the program may have mapped another one in its place after its mappings were read. A wrong
+/// file would unwind all stacks through the module by a wrong table.
+fn is_another(pid: u32, entry: &Entry, file: &File) -> bool {
+    let Ok(data) = file.metadata() else { return false };
+    if data.ino() == entry.inode {
+        return false;
+    }
+    // Where files lie in layers (overlayfs) the numbers may be those of different layers; then the mapping must still be there.
+    let is_there = |now: Mappings| {
+        now.executable.iter().any(|now| {
+            (now.start, now.end, now.device, now.inode) == (entry.start, entry.end, entry.device, entry.inode)
+        })
+    };
+    data.dev() == entry.device || !Mappings::read(pid).is_ok_and(is_there)
+}
+
 /// The mapping does not exist any more.
 #[derive(Debug)]
 pub(super) struct Gone;
@@ -195,7 +214,6 @@ pub(super) struct Gone;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::mappings::Mappings;
 
     fn entry_of_own_code() -> Entry {
         let address = entry_of_own_code as fn() -> Entry as usize as u64;
@@ -213,6 +231,17 @@ mod tests {
         assert_eq!(Contents::open_by_path(std::process::id(), &entry).unwrap_err(), Missing::Replaced);
         entry.path = b"/dev/null".to_vec();
         assert_eq!(Contents::open_by_path(std::process::id(), &entry).unwrap_err(), Missing::Unreadable);
+    }
+
+    #[test]
+    fn a_file_that_came_in_place_of_the_mapped_one_is_not_taken_for_it() {
+        let entry = entry_of_own_code();
+        let other = Entry { inode: entry.inode + 1, ..entry.clone() };
+        assert!(Contents::open(std::process::id(), &other).is_err());
+        // Of another device by its number: nothing like it is mapped.
+        let other = Entry { device: entry.device + 1, ..other };
+        assert!(Contents::open(std::process::id(), &other).is_err());
+        Contents::open(std::process::id(), &entry).unwrap().unwrap();
     }
 
     #[test]

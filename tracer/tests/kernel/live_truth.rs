@@ -22,6 +22,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 1000;
+/// Bytes between samples that take every kind of block many times over all rounds.
+const OFTEN: u64 = 16 << 10;
 /// Partial releases, realloc chains, growth, releases by another thread, arenas, exceptions, large blocks.
 const SITES: usize = 7;
 const FUNCTIONS: [&str; 3] = ["malloc", "realloc", "calloc"];
@@ -173,9 +175,11 @@ fn assert_intervals_hold(interval: u64, live: LiveOptions) {
                     }
                 };
                 // Ratios have a bias of their own at few samples; plain estimates have none. Small blocks that may have gone unseen
-                // make intervals of numbers wide.
+                // make intervals of numbers wide. Where samples are few, hardly one of the smallest blocks, which weigh thousands each,
+                // is taken in all rounds: their number is too skewed then for its spread to tell a bias.
                 wrong(coverage < 0.92, "intervals are too narrow");
-                wrong(!counted && z.abs() > 5.0, "estimates are biased");
+                let is_even = what == "bytes" || interval <= OFTEN;
+                wrong(!counted && is_even && z.abs() > 5.0, "estimates are biased");
                 wrong(name == "everything" && what == "bytes" && coverage > 0.99, "intervals are too wide");
             }
         }
