@@ -80,7 +80,7 @@ pub fn mapping_exit(context: *mut c_void) {
     // SAFETY: only this thread changes its entry.
     let Some(&call) = (unsafe { MAPPING_THREADS.get(thread) }) else { return };
     let _ = MAPPING_THREADS.remove(thread);
-    let Some((process, changes)) = current() else { return };
+    let Some((process, changes, version)) = current() else { return };
     if call.mapped[1] != 0 {
         // The result of a system call has the place of its first argument.
         let start = if call.mapped[0] == 0 { argument(context, 0) } else { call.mapped[0] };
@@ -89,7 +89,7 @@ pub fn mapping_exit(context: *mut c_void) {
     if call.removed[0][1] != 0 || call.removed[1][1] != 0 {
         mark(process, call.removed[0]);
         mark(process, call.removed[1]);
-        count_removal(process, changes);
+        count_removal(process, changes, version);
     }
     changed();
 }
@@ -147,11 +147,13 @@ pub fn task_exec(_context: *mut c_void) {
     let Some(traced) = PROCESSES.get_ptr_mut(process) else { return };
     // It stays traced, but nothing that was mapped is any more.
     // SAFETY: the kernel keeps the value while the program runs.
+    let version = unsafe { version_of(traced, process) };
+    // SAFETY: as above.
     let traced = unsafe { &mut *traced };
     traced.count = 0;
     if let Some(changes) = CHANGES.get_ptr_mut(process) {
         // SAFETY: as above.
-        count_removal(traced, unsafe { &mut *changes });
+        count_removal(traced, unsafe { &mut *changes }, version);
     }
     process_changed(ProcessChange::Executed, process, 0);
     stop_launched();
@@ -217,15 +219,17 @@ fn range(context: *mut c_void, start: usize, length: usize) -> [u64; 2] {
     [argument(context, start), argument(context, length)]
 }
 
-/// What is known of the current process; `None` when it is not traced.
+/// What is known of the current process, and the version of its copy of the mappings; `None` when it is not traced.
 #[inline(always)]
-fn current() -> Option<(&'static mut Process, &'static mut Changes)> {
+fn current() -> Option<(&'static mut Process, &'static mut Changes, Option<u64>)> {
     let id = (bpf_get_current_pid_tgid() >> 32) as u32;
     let (process, changes) = (PROCESSES.get_ptr_mut(id)?, CHANGES.get_ptr_mut(id)?);
     // SAFETY: the kernel keeps the value while the program runs.
+    let version = unsafe { version_of(process, id) };
+    // SAFETY: as above.
     let process = unsafe { &mut *process };
     // SAFETY: as above.
-    Some((process, unsafe { &mut *changes }))
+    Some((process, unsafe { &mut *changes }, version))
 }
 
 /// Tells user space to look at the current process.
@@ -238,12 +242,12 @@ fn changed() {
 /// something executable.
 #[inline(always)]
 fn entered(mapped: [u64; 2], removed: [[u64; 2]; 2]) -> bool {
-    let Some((process, changes)) = current() else { return false };
+    let Some((process, changes, version)) = current() else { return false };
     // Every range is looked at: each marks what it hits.
     let hit = mark(process, removed[0]) | mark(process, removed[1]);
     let removes = hit || is_recent(process, changes, removed[0]) || is_recent(process, changes, removed[1]);
     if removes {
-        count_removal(process, changes);
+        count_removal(process, changes, version);
         changed();
     }
     if removes || mapped[1] != 0 {
@@ -259,13 +263,19 @@ fn expect(call: MappingCall) {
 }
 
 /// Counts a removal in the copy of the mappings and beside it: a copy that user space read before this moment will differ from
-/// the counter.
+/// the counter. `version`: of the copy that was marked. Where another stands in its memory by now, it was counted in what is not marked:
+/// then the counter goes on by one more, so that they differ.
 #[inline(always)]
-fn count_removal(process: &mut Process, changes: &mut Changes) {
+fn count_removal(process: &mut Process, changes: &mut Changes, version: Option<u64>) {
     // SAFETY: aligned field of a map value.
     unsafe { atomic::add(&raw mut changes.removals, 1) };
     // SAFETY: as above.
     unsafe { atomic::add(&raw mut process.removals, 1) };
+    // SAFETY: as above.
+    if version.is_none() || unsafe { version_of(process, (bpf_get_current_pid_tgid() >> 32) as u32) } != version {
+        // SAFETY: as above.
+        unsafe { atomic::add(&raw mut changes.removals, 1) };
+    }
 }
 
 /// Notes a range that became executable. Loaders map under a lock of their own: no other thread of the process is here.
