@@ -28,12 +28,14 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(options: Options) -> anyhow::Result<()> {
     let (host, port) = (options.host, options.port);
+    let server = Server::new(options);
+    server.logger.info_with(Box::new(&server.options), "starting server");
     let listener = TcpListener::bind((host, port)).await.with_context(|| {
         format!("cannot listen on {host} port {port}; if another server runs there, choose a free port with --port")
     })?;
     let port = listener.local_addr()?.port();
-    let server = Server::new(options);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    server.logger.info("listening on");
     writeln!(std::io::stdout(), "listening on {port}")?;
     tokio::select! {
         () = server.clone().serve(listener) => {}

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use serde::Serialize;
-
 use crate::connection::Peer;
 use crate::play::play_game;
 use crate::server::Server;
@@ -15,17 +13,6 @@ pub struct Matchmaking {
     waiting: RefCell<Option<Peer>>,
 }
 
-#[derive(Serialize)]
-struct Waiting {
-    id: u64,
-}
-
-#[derive(Serialize)]
-struct Matched {
-    p1: u64,
-    p2: u64,
-}
-
 impl Matchmaking {
     /// Lets a new connection wait, or begins a game between the one that waits and the new one. What a player sends while
     /// it waits counts when the game has begun.
@@ -33,11 +20,11 @@ impl Matchmaking {
         let waiting = self.waiting.take();
         match waiting {
             None => {
-                server.logger.info(Box::new(Waiting { id: peer.id }), "Player 1 connected");
+                server.logger.info("Player 1 connected");
                 self.waiting.replace(Some(peer));
             }
             Some(first) => {
-                server.logger.info(Box::new(Matched { p1: first.id, p2: peer.id }), "Player 2 connected");
+                server.logger.info("Player 2 connected");
                 tokio::task::spawn_local(play_game(Rc::clone(server), first, peer));
             }
         }

@@ -7,7 +7,7 @@ use futures_util::future::{LocalBoxFuture, join};
 use tokio::sync::Notify;
 
 use crate::connection::{Inbox, Peer};
-use crate::game::rules::LONGEST_STEP_MS;
+use crate::game::rules::steps;
 use crate::game::{Game, PlayerState, Side};
 use crate::messages;
 use crate::server::Server;
@@ -24,17 +24,14 @@ struct Play {
 
 impl Play {
     /// Lets time pass, then takes up the shots that have come: a shot enters the game one tick later. Gives whether the
-    /// game goes on.
+    /// game goes on, which is asked only now: whatever happened, the tick has been played to its end.
     fn go_on(&mut self, elapsed_ms: u64) -> bool {
-        let mut remaining = elapsed_ms;
-        while remaining > 0 && self.game.winner().is_none() {
-            let step = remaining.min(LONGEST_STEP_MS);
+        for step in steps(elapsed_ms) {
             self.game.update(step);
-            remaining -= step;
         }
         for (inbox, side) in self.inboxes.iter().zip([Side::One, Side::Two]) {
             for message in inbox.take() {
-                if message.kind == "fire" {
+                if message.is_fire() {
                     self.game.fire(side);
                 }
             }
@@ -58,7 +55,7 @@ pub fn play_game(server: Rc<Server>, mut one: Peer, mut two: Peer) -> LocalBoxFu
     Box::pin(async move {
         let ids = &server.ids;
         let players = (PlayerState::new(Side::One, ids.next()), PlayerState::new(Side::Two, ids.next()));
-        let logger = server.logger.child(&players.0, &players.1, ids.next());
+        let logger = server.logger.child(&players.0, &players.1, ids.next_game());
         let options = &server.options;
         let game = Game::new(players, options.bullets, options.bullet_speed, Rc::clone(ids), logger);
         join(one.send(Some(messages::start())), two.send(Some(messages::start()))).await;
@@ -92,7 +89,8 @@ pub fn play_game(server: Rc<Server>, mut one: Peer, mut two: Peer) -> LocalBoxFu
     })
 }
 
-/// A game that the global timer calls for each tick.
+/// A game that the global timer calls for each tick. A tick begins at the end of the call before, so time in which the timer
+/// is late is game time.
 struct Run {
     play: RefCell<Play>,
     /// The tick that has begun.
@@ -123,5 +121,94 @@ impl Callback for Run {
         } else {
             self.ended.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::game::{Bullet, BulletStore, Bullets, Ids};
+    use crate::logger::Logger;
+    use crate::statistics::DataWriter;
+    use crate::ticker::Clock;
+
+    const FIRE: &[u8] = br#"{"type":"fire"}"#;
+
+    fn play() -> Play {
+        let ids = Rc::new(Ids::default());
+        let players = (PlayerState::new(Side::One, ids.next()), PlayerState::new(Side::Two, ids.next()));
+        let writer = DataWriter::new(Logger::root(), Duration::from_secs(1), true);
+        Play {
+            // In one array, bullets are in the order in which they were shot.
+            game: Game::new(players, BulletStore::Array, 500, ids, Logger::root()),
+            ticker: Ticker::new(Clock::start(), writer),
+            inboxes: [Rc::default(), Rc::default()],
+        }
+    }
+
+    fn bullets(play: &Play) -> Vec<Bullet> {
+        match play.game.bullets() {
+            Bullets::Array(all) => all.iter().map(|bullet| (**bullet).clone()).collect(),
+            Bullets::Sets(..) => Vec::new(),
+        }
+    }
+
+    /// Positions and directions.
+    fn flying(play: &Play) -> Vec<(f64, i32)> {
+        bullets(play).iter().map(|bullet| (bullet.x, bullet.direction)).collect()
+    }
+
+    #[test]
+    fn time_passes_in_steps() {
+        let mut play = play();
+        assert!(play.go_on(40));
+        assert_eq!((play.game.loop_count(), play.game.player(Side::One).ticks), (3, 40));
+        // A tick that was caught up.
+        assert!(play.go_on(0));
+        assert_eq!((play.game.loop_count(), play.game.player(Side::Two).ticks), (3, 40));
+    }
+
+    #[test]
+    fn shots_come_after_the_update_and_player_ones_first() {
+        let mut play = play();
+        play.inboxes[1].on_message(FIRE);
+        play.inboxes[0].on_message(br#"["fire"]"#);
+        play.inboxes[0].on_message(FIRE);
+        assert!(play.go_on(16));
+        assert_eq!(flying(&play), [(-963.0, 1), (963.0, -1)]);
+        assert!(bullets(&play)[0].id < bullets(&play)[1].id);
+        // Each shot counts once.
+        assert!(play.go_on(100));
+        assert_eq!(flying(&play), [(-913.0, 1), (913.0, -1)]);
+    }
+
+    #[test]
+    fn the_end_is_asked_for_once_a_tick() {
+        let mut play = play();
+        play.inboxes[0].on_message(FIRE);
+        assert!(play.go_on(0));
+        assert!(play.go_on(3876));
+        let updates = play.game.loop_count();
+        // The first of three steps hits. The others are played, and so is a shot.
+        play.inboxes[1].on_message(FIRE);
+        assert!(!play.go_on(40));
+        assert_eq!(play.game.winner(), Some(Side::One));
+        assert_eq!((play.game.loop_count() - updates, play.game.player(Side::One).ticks), (3, 3916));
+        assert_eq!(play.game.player(Side::Two).bullets_fired, 1);
+    }
+
+    #[test]
+    fn a_player_that_goes_ends_the_game_after_the_tick() {
+        let mut play = play();
+        play.inboxes[1].on_message(FIRE);
+        play.inboxes[0].on_message(b"null");
+        assert!(!play.go_on(17));
+        assert_eq!((play.game.winner(), play.game.loop_count()), (None, 2));
+        assert_eq!(flying(&play), [(963.0, -1)]);
+        let [one, two] = play.stops();
+        assert!(one.is_none());
+        assert!(two.unwrap().unwrap().contains("Opponent disconnected"));
     }
 }

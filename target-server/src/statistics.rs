@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -13,11 +14,14 @@ use serde::Serialize;
 
 use crate::logger::Logger;
 
+/// Time between the begins of two ticks of a game that is on time, in milliseconds.
+pub const ON_TIME_MS: RangeInclusive<u64> = 15..=17;
+
 /// Histogram of the time between the begins of two ticks of a game, in milliseconds.
 pub const TICK_INTERVAL: &str = "tickInterval";
 /// Histogram of the time a tick takes including its wait, in milliseconds.
 pub const TICK_RUNTIME: &str = "tickRuntime";
-/// Counter of ticks 15, 16 or 17 ms after their predecessor.
+/// Counter of ticks that are on time ([`ON_TIME_MS`]).
 pub const TICK_ON_TIME: &str = "tickOnTime";
 /// Counter of later ticks.
 pub const TICK_OVERRUN: &str = "tickIntervalOverrun";
@@ -113,9 +117,10 @@ impl DataWriter {
         if self.armed.replace(true) {
             return;
         }
-        let (this, interval) = (self.this.clone(), self.interval);
+        // Made here, so that the interval begins now and not when the task first runs.
+        let (this, interval) = (self.this.clone(), tokio::time::sleep(self.interval));
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(interval).await;
+            interval.await;
             if let Some(this) = this.upgrade() {
                 this.armed.set(false);
                 this.flush_contents();

@@ -1,11 +1,9 @@
 //! When a game ticks: 60 times a second on a fixed grid, in whole milliseconds.
 //!
-//! A tick that comes late is caught up without limit: the grid does not move, so the ticks that were missed follow
-//! without waiting. Such a game still yields to the executor between two ticks. (A Node.js server that awaits settled
-//! promises does not: it neither reads sockets nor lets other games run until the game has caught up. Under tokio that
-//! would starve every other task for as long, and it would be no fair copy of the load either, for the lesson's numbers
-//! come from hundreds of games that interleave. So here sockets, timers and other games have their turn, and catching up
-//! shows as many short intervals instead of intervals of zero.)
+//! A tick that comes late is caught up without limit: the grid does not move, and the ticks that were missed follow at once,
+//! without a wait in which sockets or other games would have their turn. They take no time, so they let none pass in the
+//! game, which stays behind the clock by what it missed; they show as intervals of 0 ms. Nobody starves, as each of them
+//! moves the game one tick along the grid: a second that was missed is 60 rounds without an update.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,13 +11,17 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 use tokio::time::{Instant, Sleep};
 
 use crate::game::rules::TICK_MS;
-use crate::statistics::{DataWriter, TICK_INTERVAL, TICK_ON_TIME, TICK_OVERRUN, TICK_RUNTIME, TICK_UNDERRUN};
+use crate::statistics::{
+    DataWriter, ON_TIME_MS, TICK_INTERVAL, TICK_ON_TIME, TICK_OVERRUN, TICK_RUNTIME, TICK_UNDERRUN,
+};
 
 /// How a game waits for its next tick (`--timer`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum TimerMode {
     /// Each tick is a future with a timer of its own.
     #[default]
@@ -81,10 +83,12 @@ impl Ticker {
         if let Some(previous) = self.previous.replace(began) {
             let interval = began - previous;
             self.writer.write(TICK_INTERVAL, interval);
-            self.writer.count(match interval {
-                ..15 => TICK_UNDERRUN,
-                15..=17 => TICK_ON_TIME,
-                18.. => TICK_OVERRUN,
+            self.writer.count(if ON_TIME_MS.contains(&interval) {
+                TICK_ON_TIME
+            } else if interval < *ON_TIME_MS.start() {
+                TICK_UNDERRUN
+            } else {
+                TICK_OVERRUN
             });
         }
         let due = self.next as u64;
@@ -100,15 +104,14 @@ impl Ticker {
         elapsed
     }
 
-    /// One tick as a future, which gives what [`Self::end`] gives. Allocates itself and a timer.
+    /// One tick as a future, which gives what [`Self::end`] gives. Allocates itself, and a timer unless the tick is late:
+    /// then it is ready at once.
     #[inline(never)]
     pub fn tick_runner(&mut self) -> LocalBoxFuture<'_, u64> {
         Box::pin(async move {
             let tick = self.begin();
             if tick.due > tick.began {
                 timeout_at(self.clock.instant(tick.due)).await;
-            } else {
-                tokio::task::yield_now().await;
             }
             self.end(tick)
         })
@@ -123,8 +126,9 @@ fn timeout_at(due: Instant) -> Pin<Box<Sleep>> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::task::LocalSet;
-    use tokio::time::{advance, sleep};
+    use tokio::time::advance;
 
     use super::*;
     use crate::logger::Logger;
@@ -150,22 +154,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn catches_up_without_waiting_and_lets_others_run() {
+    async fn catches_up_in_one_go_with_ticks_of_no_time() {
         LocalSet::new()
             .run_until(async {
                 let mut ticker = ticker();
-                ticker.tick_runner().await;
+                assert_eq!(ticker.tick_runner().await, 16);
+                // To 516 ms. The ticks due at 33, 50, … 516 ms were missed, the next is due at 533 ms.
                 advance(Duration::from_millis(500)).await;
                 let other = tokio::task::spawn_local(async {});
-                assert_eq!(ticker.tick_runner().await, 0);
-                assert!(other.is_finished());
-                let mut caught_up = 1;
-                while ticker.tick_runner().await == 0 {
-                    caught_up += 1;
+                for missed in 0..30 {
+                    assert_eq!(ticker.tick_runner().now_or_never(), Some(0), "{missed}");
                 }
-                assert_eq!(caught_up, 30);
-                sleep(Duration::from_millis(1)).await;
-                assert_eq!(ticker.tick_runner().await, 16);
+                assert!(!other.is_finished());
+                assert_eq!(ticker.tick_runner().await, 17);
+                assert!(other.is_finished());
             })
             .await;
     }

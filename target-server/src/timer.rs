@@ -1,5 +1,11 @@
 //! One timer for all games (`--timer global`): a map from the millisecond in which something is due to what is due, and
 //! one loop that sleeps until the first of it.
+//!
+//! A turn calls what is due and ends when that has taken [`LONGEST_TURN`]; what is left comes in the next, after sockets and
+//! other tasks. Where turns are too short for all games, each is called later: a game that waits for its turn waits in game
+//! time, for a tick lasts from the end of one call to the next. Only what the game does within a call is not credited to
+//! it, as with a future per tick. (In the server that this one reproduces this version credits everything, and a
+//! callback that is entered for a time that has passed is never called.)
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

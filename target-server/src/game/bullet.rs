@@ -33,7 +33,8 @@ pub fn create_bullet(player: &PlayerState, id: u64) -> Box<Bullet> {
 }
 
 /// How a game keeps its bullets (`--bullets`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum BulletStore {
     /// One ordered set a player.
     #[default]
@@ -173,7 +174,7 @@ impl Bullets {
 }
 
 fn meet(bullet: &Bullet, other: &Bullet, logger: &Logger, removed: &mut Vec<u64>) {
-    logger.info(Box::new(Collided { b: bullet, other }), "bullets collided");
+    logger.info_with(Box::new(Collided { b: bullet, other }), "bullets collided");
     removed.push(bullet.id);
     removed.push(other.id);
 }

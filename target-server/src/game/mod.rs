@@ -26,11 +26,17 @@ use rules::FIRE_INTERVAL_MS;
 pub struct Ids(Cell<u64>);
 
 impl Ids {
-    /// The next id, from 1.
+    /// The next id, from 1, for a player or a bullet.
     pub fn next(&self) -> u64 {
         let id = self.0.get() + 1;
         self.0.set(id);
         id
+    }
+
+    /// An id for a game. It is the last one that was given to a player, and takes one out of the sequence all the same:
+    /// the server that this one reproduces counts before it numbers players and bullets, and after it numbers games.
+    pub fn next_game(&self) -> u64 {
+        self.next() - 1
     }
 }
 
@@ -58,11 +64,6 @@ struct Lost<'a> {
     loop_count: u64,
 }
 
-#[derive(Serialize)]
-struct Shot<'a> {
-    state: &'a PlayerState,
-}
-
 impl Game {
     /// A new game. `bullet_speed` is in units a second.
     pub fn new(
@@ -85,7 +86,9 @@ impl Game {
         }
     }
 
-    /// Lets `delta` milliseconds pass: bullets move, meet, and may end the game.
+    /// Lets `delta` milliseconds pass: bullets move, meet, and may end the game. A tick in which a bullet hits is played
+    /// to its end, so an update may follow on the one that ended the game; should the other player be hit then, that one
+    /// has lost.
     #[inline(never)]
     pub fn update(&mut self, delta: u64) {
         self.p1.ticks += delta;
@@ -99,9 +102,10 @@ impl Game {
             Step { distance: delta as f64 * self.bullet_speed, p1: &self.p1, p2: &self.p2, logger: &self.logger };
         if let Some(winner) = self.bullets.advance(&step, &mut removed) {
             let lost = Box::new(Lost { s1: &self.p1, s2: &self.p2, loop_count: self.loop_count });
-            self.logger.info(lost, if winner == Side::One { "player two lost" } else { "player one lost" });
+            self.logger.info_with(lost, if winner == Side::One { "player two lost" } else { "player one lost" });
             self.winner = Some(winner);
-            self.player_mut(winner).won = true;
+            self.p1.won = winner == Side::One;
+            self.p2.won = winner == Side::Two;
             return;
         }
         self.bullets.remove(&removed);
@@ -110,11 +114,10 @@ impl Game {
     /// Shoots for one player, unless the last shot is less than [`FIRE_INTERVAL_MS`] of game time ago.
     #[inline(never)]
     pub fn fire(&mut self, side: Side) {
-        let state = self.player(side);
-        if let Ok(last) = u64::try_from(state.last_fire)
+        if let Ok(last) = u64::try_from(self.player(side).last_fire)
             && self.current_time - last < FIRE_INTERVAL_MS
         {
-            self.logger.info(Box::new(Shot { state }), "early fire");
+            self.logger.info("early fire, nothing happened");
             return;
         }
         let now = i64::try_from(self.current_time).unwrap_or(i64::MAX);
@@ -123,10 +126,10 @@ impl Game {
         state.bullets_fired += 1;
         let bullet = create_bullet(self.player(side), self.ids.next());
         self.bullets.insert(bullet);
-        self.logger.info(Box::new(Shot { state: self.player(side) }), "bullet created");
+        self.logger.info("bullet created");
     }
 
-    /// Who has won; `None` while the game is on.
+    /// Who has won, by the latest hit; `None` while the game is on.
     pub fn winner(&self) -> Option<Side> {
         self.winner
     }

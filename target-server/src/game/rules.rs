@@ -17,6 +17,15 @@ pub const LONGEST_STEP_MS: u64 = 16;
 /// Time between two ticks of a game: 60 a second.
 pub const TICK_MS: f64 = 1000.0 / 60.0;
 
+/// A tick's time in the steps by which a game is updated; none where no time has passed.
+pub fn steps(mut ms: u64) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || {
+        let step = ms.min(LONGEST_STEP_MS);
+        ms -= step;
+        (step > 0).then_some(step)
+    })
+}
+
 /// Whether two bullets hit each other.
 pub fn collide(a: &Bullet, b: &Bullet) -> bool {
     (a.x - b.x).abs() < f64::from(2 * BULLET_RADIUS)

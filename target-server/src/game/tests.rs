@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::rules::{LONGEST_STEP_MS, TICK_MS};
+use super::rules::{TICK_MS, steps};
 use super::{BulletStore, Game, Ids, PlayerState, Side};
 use crate::logger::Logger;
 
@@ -33,15 +33,12 @@ fn play(store: BulletStore, beats: (u64, u64)) -> Result {
     while game.winner().is_none() && ticks < 100_000 {
         ticks += 1;
         let tick_end = (ticks as f64 * TICK_MS) as u64;
-        let mut remaining = tick_end - now;
-        now = tick_end;
-        while remaining > 0 {
-            let step = remaining.min(LONGEST_STEP_MS);
-            remaining -= step;
+        for step in steps(tick_end - now) {
             let before = game.bullets().len();
             game.update(step);
             collisions += (before - game.bullets().len()) / 2;
         }
+        now = tick_end;
         for (side, beat, next) in [(Side::One, beats.0, &mut next_shots.0), (Side::Two, beats.1, &mut next_shots.1)] {
             while *next <= now {
                 *next += beat;
@@ -108,6 +105,39 @@ fn a_lone_bullet_hits_after_crossing_the_line() {
     game.update(1);
     assert_eq!(game.winner(), Some(Side::Two));
     assert!(game.player(Side::Two).won && !game.player(Side::One).won);
+}
+
+#[test]
+fn time_is_split_into_steps_of_at_most_16_ms() {
+    for (ms, expected) in [(0, &[][..]), (1, &[1]), (16, &[16]), (17, &[16, 1]), (40, &[16, 16, 8])] {
+        assert_eq!(steps(ms).collect::<Vec<_>>(), expected, "{ms}");
+    }
+}
+
+#[test]
+fn updates_after_a_hit_count_and_the_last_hit_decides() {
+    for store in [BulletStore::Set, BulletStore::Array] {
+        let mut game = game(store, 500);
+        let won = |game: &Game| [Side::One, Side::Two].map(|side| game.player(side).won);
+        game.fire(Side::One);
+        game.update(3876);
+        game.fire(Side::Two);
+        assert_eq!((game.winner(), won(&game)), (None, [false, false]));
+        // The first bullet is 0.5 units further on, and hits before it could meet the second.
+        game.update(1);
+        assert_eq!((game.winner(), won(&game)), (Some(Side::One), [true, false]));
+        // Far enough for the second.
+        game.update(3900);
+        assert_eq!((game.winner(), won(&game)), (Some(Side::Two), [false, true]), "{store:?}");
+        assert_eq!([Side::One, Side::Two].map(|side| game.player(side).ticks), [7777, 7777]);
+        assert_eq!(game.loop_count(), 3);
+    }
+}
+
+#[test]
+fn a_game_has_the_id_of_its_second_player_and_takes_one_more() {
+    let ids = Ids::default();
+    assert_eq!((ids.next(), ids.next(), ids.next_game(), ids.next()), (1, 2, 2, 4));
 }
 
 #[test]

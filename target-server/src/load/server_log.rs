@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::TICK_INTERVAL;
-
-/// Intervals between two ticks of a game that are on time, in milliseconds.
-const ON_TIME: std::ops::RangeInclusive<u64> = 15..=17;
+use crate::statistics::{ON_TIME_MS, TICK_INTERVAL};
 
 /// The server's log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +86,9 @@ impl ServerTicks {
         for (&ms, &count) in point_set {
             self.intervals += count;
             *self.histogram.entry(ms).or_default() += count;
-            *if ON_TIME.contains(&ms) {
+            *if ON_TIME_MS.contains(&ms) {
                 &mut self.on_time
-            } else if ms < *ON_TIME.start() {
+            } else if ms < *ON_TIME_MS.start() {
                 &mut self.early
             } else {
                 &mut self.late

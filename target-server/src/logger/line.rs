@@ -11,7 +11,19 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 /// Writes an event as one line.
-pub(super) struct Line;
+pub(super) struct Line {
+    /// What `time` is followed by in every line, ready as JSON.
+    process: String,
+}
+
+impl Line {
+    /// Lines of this process on this machine. Where the machine's name cannot be had, it is empty.
+    pub(super) fn new() -> Self {
+        let hostname = nix::unistd::gethostname().unwrap_or_default();
+        let hostname = serde_json::Value::from(hostname.to_string_lossy());
+        Self { process: format!(r#""pid":{},"hostname":{hostname}"#, std::process::id()) }
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -27,7 +39,7 @@ where
             Level::ERROR => 50,
         };
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        write!(writer, r#"{{"level":{level},"time":{time},"pid":{}"#, std::process::id())?;
+        write!(writer, r#"{{"level":{level},"time":{time},{}"#, self.process)?;
         for span in ctx.event_scope().into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
                 writer.write_str(fields)?;

@@ -1,5 +1,5 @@
-//! Structured logs, one JSON object a line: `level` (10 trace … 50 error), `time` (milliseconds since 1970), `pid`, the
-//! members of the record, `msg`.
+//! Structured logs, one JSON object a line: `level` (10 trace … 50 error), `time` (milliseconds since 1970), `pid`,
+//! `hostname`, the members of the record, `msg`.
 //!
 //! Records are built before the level is asked, and a game's logger serializes the game's first state when it is made,
 //! whether anything is ever logged or not. Both are the habits of the server that this one reproduces, and part of its
@@ -19,8 +19,9 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use crate::game::PlayerState;
 use line::{Line, Members};
 
-/// What is logged (`--logLevel`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// What is logged (`--logLevel`). Nothing is ever logged as fatal: with this level the log stays empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the usual names of levels")]
 pub enum LogLevel {
     Trace,
@@ -29,6 +30,7 @@ pub enum LogLevel {
     #[default]
     Warn,
     Error,
+    Fatal,
     Silent,
 }
 
@@ -60,9 +62,9 @@ pub fn start(level: LogLevel, path: Option<&Path>) -> Result<Option<WorkerGuard>
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Silent => LevelFilter::OFF,
+        LogLevel::Fatal | LogLevel::Silent => LevelFilter::OFF,
     };
-    let lines = tracing_subscriber::fmt().event_format(Line).fmt_fields(Members).with_max_level(level);
+    let lines = tracing_subscriber::fmt().event_format(Line::new()).fmt_fields(Members).with_max_level(level);
     let Some(path) = path else {
         tracing::subscriber::set_global_default(lines.with_writer(std::io::stdout).finish())?;
         return Ok(None);
@@ -99,17 +101,23 @@ impl Logger {
         Self { span: error_span!("game", members) }
     }
 
-    /// Logs `record`, whose members go into the line.
+    /// Logs a message.
+    #[inline(never)]
+    pub fn info(&self, msg: &'static str) {
+        event!(parent: &self.span, Level::INFO, msg);
+    }
+
+    /// Logs a message and a record, whose members go into the line.
     #[inline(never)]
     #[expect(clippy::boxed_local, reason = "the record is to be built on the heap whether it is logged or not")]
-    pub fn info<R: Serialize>(&self, record: Box<R>, msg: &'static str) {
+    pub fn info_with<R: Serialize>(&self, record: Box<R>, msg: &'static str) {
         if tracing::enabled!(Level::INFO) {
             let members = members(&*record);
             event!(parent: &self.span, Level::INFO, members, msg);
         }
     }
 
-    /// As [`Self::info`], at the level warn. Statistics are logged so, without a message.
+    /// As [`Self::info_with`], at the level warn. Statistics are logged so, without a message.
     #[inline(never)]
     #[expect(clippy::boxed_local, reason = "the record is to be built on the heap whether it is logged or not")]
     pub fn warn<R: Serialize>(&self, record: Box<R>, msg: Option<&str>) {

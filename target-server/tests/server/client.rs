@@ -6,8 +6,11 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// A shot.
+pub const FIRE: &str = r#"{"type":"fire"}"#;
 
 /// Ends a test that would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,8 +19,13 @@ pub struct Client(pub WebSocketStream<TcpStream>);
 
 impl Client {
     pub async fn connect(port: u16) -> Self {
+        Self::connect_to(port, "/").await
+    }
+
+    /// Asks for a path, which may have a query.
+    pub async fn connect_to(port: u16, path: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        Self(client_async("ws://127.0.0.1/", stream).await.unwrap().0)
+        Self(client_async(format!("ws://127.0.0.1{path}"), stream).await.unwrap().0)
     }
 
     /// Two connected players whose game has begun.
@@ -34,7 +42,14 @@ impl Client {
     }
 
     pub async fn fire(&mut self) {
-        self.send(r#"{"type":"fire"}"#).await;
+        self.send(FIRE).await;
+    }
+
+    /// Sends a ping and expects its answer, as the next that comes.
+    pub async fn expect_pong(&mut self, payload: &'static [u8]) {
+        self.send(Message::Ping(Bytes::from_static(payload))).await;
+        let answer = timeout(PATIENCE, self.0.next()).await.expect("the server sends nothing");
+        assert_eq!(answer.unwrap().unwrap(), Message::Pong(Bytes::from_static(payload)));
     }
 
     /// The next text; `None` where the server has closed or cut the connection.

@@ -1,9 +1,8 @@
 //! What a client does wrong ends its own game and nothing else.
 
-use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::client::Client;
 use super::process::ServerProcess;
@@ -48,6 +47,7 @@ async fn invalid_messages(options: &[&str]) {
     let invalid = [
         Message::text("fire"),
         Message::text(""),
+        Message::text("null"),
         Message::text("[".repeat(2000)),
         Message::text(format!(r#"{{"type":"{}"}}"#, "x".repeat(5000))),
         Message::binary(&b"\xff\xfe"[..]),
@@ -60,7 +60,7 @@ async fn invalid_messages(options: &[&str]) {
         undisturbed.assert_opponent_is_told(&mut opponent).await;
         assert_eq!(offender.receive().await, None);
     }
-    undisturbed.finish(7).await;
+    undisturbed.finish(8).await;
 }
 
 #[tokio::test]
@@ -153,9 +153,73 @@ async fn a_waiting_player_that_goes_does_not_block_the_next() {
 async fn unknown_messages_and_pings_are_no_fault() {
     let mut undisturbed = Undisturbed::start(FAST).await;
     let player = &mut undisturbed.players[0];
-    player.send(r#"{"type":"dance","with":["you"]}"#).await;
-    player.send("{}").await;
-    player.send(Message::Ping(Bytes::from_static(b"there?"))).await;
-    assert_eq!(player.0.next().await.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
+    let unknown = [
+        r#"{"type":"dance","with":["you"]}"#,
+        "{}",
+        "5",
+        "true",
+        r#""fire""#,
+        r#"["fire"]"#,
+        r#"{"type":1}"#,
+        r#"{"type":null}"#,
+    ];
+    for message in unknown {
+        player.send(message).await;
+        player.send(Message::binary(message)).await;
+    }
+    player.expect_pong(b"there?").await;
     undisturbed.finish(1).await;
+}
+
+#[tokio::test]
+async fn any_path_will_do() {
+    let undisturbed = Undisturbed::start(FAST).await;
+    let port = undisturbed.server.port;
+    let mut players = [Client::connect_to(port, "/a/b?c=d").await, Client::connect_to(port, "/%00").await];
+    for player in &mut players {
+        assert_eq!(player.receive().await.unwrap(), r#"{"type":"start"}"#);
+    }
+    players[0].fire().await;
+    assert_eq!(players[0].receive_stop().await["won"], true);
+    undisturbed.finish(2).await;
+}
+
+#[tokio::test]
+async fn connections_stay_open_after_the_game() {
+    let undisturbed = Undisturbed::start(FAST).await;
+    let mut players = Client::pair(undisturbed.server.port).await;
+    players[0].fire().await;
+    for player in &mut players {
+        player.receive_stop().await;
+    }
+    // A game that is over takes no notice, also not of what is invalid.
+    for player in &mut players {
+        player.fire().await;
+        player.send("null").await;
+        player.expect_pong(b"still there?").await;
+    }
+    undisturbed.finish(2).await;
+}
+
+/// It neither reads nor sends nor closes: all that the server could see of a peer whose machine has gone.
+#[tokio::test]
+async fn a_silent_peer_loses_and_holds_nobody_up() {
+    let undisturbed = Undisturbed::start(FAST).await;
+    let port = undisturbed.server.port;
+    for silent_first in [true, false] {
+        let (silent, mut player);
+        if silent_first {
+            silent = Client::connect(port).await;
+            player = Client::connect(port).await;
+        } else {
+            player = Client::connect(port).await;
+            silent = Client::connect(port).await;
+        }
+        assert_eq!(player.receive().await.unwrap(), r#"{"type":"start"}"#);
+        player.fire().await;
+        let stop = player.receive_stop().await;
+        assert_eq!((&stop["won"], stop.get("errorMsg")), (&true.into(), None));
+        drop(silent);
+    }
+    undisturbed.finish(3).await;
 }

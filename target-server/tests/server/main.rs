@@ -5,5 +5,6 @@
 mod client;
 mod command_line;
 mod faults;
+mod info_log;
 mod one_game;
 mod process;

@@ -30,6 +30,10 @@ impl ServerProcess {
         Self { child, port, directory }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log_path(&self) -> PathBuf {
         self.directory.path().join("server.log")
     }
