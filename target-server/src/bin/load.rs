@@ -1,6 +1,7 @@
 //! The load client. See the library.
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -8,7 +9,7 @@ use target_server::load::cli::Options;
 use target_server::{file_limit, load};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let files = file_limit::raise().context("cannot raise the limit of open files")?;
     file_limit::require(options.files(), files)?;
@@ -26,5 +27,5 @@ async fn main() -> anyhow::Result<()> {
     } else {
         write!(stdout, "{totals}")?;
     }
-    Ok(())
+    Ok(if totals.games_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,5 @@
-//! The load client's command line.
+//! The load client's command line. Short options and their defaults are those of the client this one reproduces, but for the
+//! host: that one looks for the server at 0.0.0.0, which is the loopback interface as well.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +9,12 @@ use clap::Parser;
 
 /// Plays many games at once against target-server, and says how it went.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "target-server-load", version)]
+#[command(
+    name = "target-server-load",
+    version,
+    after_help = "Exit codes: 0 no game failed (those unfinished when time was up did not), 1 games failed or none could begin, \
+                  2 wrong usage"
+)]
 pub struct Options {
     /// Port of the server
     #[arg(long, short, default_value_t = 42069)]
@@ -72,5 +78,14 @@ mod tests {
         assert_eq!((options.port, options.games, options.fast, options.slow), (1, 2, 3, 4));
         assert_eq!((options.time_between, options.parallel, options.debug), (5, 6, true));
         assert_eq!((options.duration, options.files()), (Some(Duration::from_secs(60)), 76));
+    }
+
+    #[test]
+    fn has_the_original_defaults() {
+        let options = Options::try_parse_from(["target-server-load"]).unwrap();
+        assert_eq!(options.address().to_string(), "127.0.0.1:42069");
+        assert_eq!((options.games, options.fast, options.slow), (10_000, 120, 140));
+        assert_eq!((options.time_between, options.parallel, options.debug), (2, 100, false));
+        assert_eq!((options.duration, options.server_log, options.ping, options.json), (None, None, 0, false));
     }
 }

@@ -105,14 +105,20 @@ pub async fn connect(address: SocketAddr) -> Result<(Socket, Duration), Failure>
     Ok((socket, began.elapsed()))
 }
 
-/// Plays one game. The first shot comes one beat after `start`.
+/// Plays one game. The first shot comes one beat after `start`; a `stop` before it fails the game.
 pub async fn play(
     mut socket: Socket,
     style: Style,
     both_open: Instant,
     measured: impl Fn(Measured),
 ) -> Result<Outcome, Failure> {
-    while !matches!(next_message(&mut socket).await?, Received::Message(ServerMessage::Start)) {}
+    loop {
+        match next_message(&mut socket).await? {
+            Received::Message(ServerMessage::Start) => break,
+            Received::Message(ServerMessage::Stop(_)) => return Err(Failure::Unexpected),
+            Received::Pong(_) | Received::Other => {}
+        }
+    }
     let started = Instant::now();
     measured(Measured::Start(started - both_open));
     let mut last_shot = started;

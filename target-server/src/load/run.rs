@@ -15,6 +15,8 @@ use super::totals::{Finished, Tally, Totals};
 
 /// Time between two lines of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// After so many games there is one as well.
+const PROGRESS_GAMES: u64 = 1000;
 
 /// Why a run is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,12 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> Re
         tokio::select! {
             event = received.recv() => match event {
                 None => break,
-                Some(Event::Started(connect)) => tally.started(connect),
+                Some(Event::Started(connect)) => {
+                    tally.started(connect);
+                    if tally.counts().games_started.is_multiple_of(PROGRESS_GAMES) {
+                        report_progress(&tally);
+                    }
+                }
                 Some(Event::CannotStart(failure)) if tally.counts().games_started == 0 => {
                     starter.abort();
                     return Err(RunError::NoServer { address: options.address(), failure });
@@ -75,9 +82,7 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> Re
                     tally.ended(result);
                 }
             },
-            _ = progress.tick() => {
-                eprintln!("started: {}, fails: {}", tally.counts().games_started, tally.counts().games_failed);
-            }
+            _ = progress.tick() => report_progress(&tally),
             () = &mut time_is_up => break,
             () = &mut interrupted => break,
         }
@@ -86,6 +91,10 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> Re
     starter.abort();
     let server = log.map(|log| log.read()).transpose()?;
     Ok(tally.finish(began.elapsed(), options.ping > 0, server))
+}
+
+fn report_progress(tally: &Tally) {
+    eprintln!("started: {}, fails: {}", tally.counts().games_started, tally.counts().games_failed);
 }
 
 /// Starts game after game, as many at once as allowed. The next begins when the connections of the last are open: the

@@ -23,7 +23,7 @@ pub struct Totals {
     pub games_unfinished: u64,
     /// Failed games by reason.
     pub failures: BTreeMap<String, u64>,
-    /// Game time in milliseconds, under the name it has in the protocol.
+    /// Game time in milliseconds, under the name it has in the protocol. Of both players: a game counts twice.
     pub ticks: u64,
     /// Shots of both players that counted.
     pub bullets_fired: u64,
@@ -87,7 +87,7 @@ impl Tally {
         match result {
             Ok((fast, slow)) => {
                 self.totals.games_finished += 1;
-                self.totals.ticks += u64::from(fast.ticks);
+                self.totals.ticks += u64::from(fast.ticks) + u64::from(slow.ticks);
                 let (p1_fired, p2_fired) = (u64::from(fast.bullets_fired), u64::from(slow.bullets_fired));
                 self.totals.bullets_fired += p1_fired + p2_fired;
                 self.totals.p1_bullets_fired += p1_fired;

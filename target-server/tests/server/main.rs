@@ -6,5 +6,6 @@ mod client;
 mod command_line;
 mod faults;
 mod info_log;
+mod load;
 mod one_game;
 mod process;

@@ -22,9 +22,11 @@ fn one_game(options: &[&str]) {
         count("p1_won") == 1
             && (220..=229).contains(&count("p1_bullets_fired"))
             && (190..=199).contains(&count("p2_bullets_fired"))
+            // Both players' game time: 27.0 to 27.8 s each.
+            && (54_000..=55_600).contains(&count("ticks"))
     });
     let games = games
-        .expect("a game in which the first player fires 220 to 229 times, the second 190 to 199, and the first wins");
+        .expect("a game in which the first player fires 220 to 229 times, the second 190 to 199, and the first wins after 27.4 s");
 
     // Every tick of a game but the first has an interval, every tick has a run time, and both are reported in the end.
     let log = server.stop();
