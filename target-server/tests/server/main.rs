@@ -5,6 +5,7 @@
 mod client;
 mod command_line;
 mod faults;
+mod hold;
 mod info_log;
 mod load;
 mod one_game;

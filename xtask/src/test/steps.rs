@@ -23,6 +23,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "unit", about: "unit, property, command-line and documentation tests", run: unit },
     Step { name: "markdown", about: "commands and links in the documents work", run: markdown::check },
     Step { name: "kernel", about: "tests against the running kernel", run: kernel },
+    Step { name: "hold", about: "the game server holds 1,000 connections for a minute", run: hold },
     Step { name: "demo", about: "a short demo finds the functions that allocate", run: demo_check },
 ];
 
@@ -82,6 +83,12 @@ fn kernel() -> anyhow::Result<Outcome> {
         return Ok(NOT_ROOT);
     }
     cargo(&["test", "--locked", "--package", "tracer", "--test", "kernel", "--no-fail-fast", "--", "--test-threads=1"])
+}
+
+/// As users run it, optimized: the test is left out of the unit tests, which are not.
+fn hold() -> anyhow::Result<Outcome> {
+    let test = ["test", "--release", "--locked", "--package", "target-server", "--test", "server", "hold"];
+    cargo(&[&test[..], &["--", "--ignored", "--nocapture"]].concat())
 }
 
 fn demo_check() -> anyhow::Result<Outcome> {
