@@ -194,7 +194,7 @@ fn write(
     }
     if !quiet {
         let files: Vec<Destination> = written.iter().map(|written| written.destination.clone()).collect();
-        text::write(recording, profile, &files, &mut std::io::stderr().lock())?;
+        stages.time("summary", || text::write(recording, profile, &files, &mut std::io::stderr().lock()))?;
     }
     Ok(written)
 }

@@ -30,15 +30,19 @@ impl TableCost {
     }
 }
 
-/// Builds the table of a file `repeats` times (at least once).
+/// Builds the table of a file `repeats` times (at least once), by one thread.
 ///
 /// # Errors
-/// Where the file cannot be opened or no table can be built.
+/// Where the file cannot be opened, no table can be built, or no thread started.
 pub fn measure(path: &Path, repeats: u32) -> Result<TableCost, MeasureError> {
     let file = File::open(path)?;
+    // A build uses all threads of its pool.
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let build = || {
-        let start = Instant::now();
-        ModuleTable::build(&ReadCache::new(&file)).map(|table| (start.elapsed(), table))
+        one.install(|| {
+            let start = Instant::now();
+            ModuleTable::build(&ReadCache::new(&file)).map(|table| (start.elapsed(), table))
+        })
     };
     let (mut shortest, table) = build()?;
     for _ in 1..repeats {
@@ -57,6 +61,9 @@ pub enum MeasureError {
     /// It has no table.
     #[error("cannot build its unwind table")]
     Build(#[from] BuildError),
+    /// There is no thread for it.
+    #[error("cannot start a thread")]
+    Thread(#[from] rayon::ThreadPoolBuildError),
 }
 
 #[cfg(test)]

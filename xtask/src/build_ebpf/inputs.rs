@@ -18,10 +18,33 @@ const PACKAGE: &str = "tracer-ebpf";
 pub fn inputs() -> anyhow::Result<Vec<String>> {
     let root = workspace::root()?;
     let mut lines = vec![format!("bpf-linker {}", linker::VERSION)];
+    lines.extend(inherited(&root)?);
     lines.extend(compile::recipe());
     lines.extend(dependencies()?);
     lines.extend(files(&root, PACKAGE)?);
     Ok(lines)
+}
+
+/// What the programs' manifest takes from the workspace's: section and key.
+const INHERITED: [(&str, &str); 3] =
+    [("[workspace.package]", "version"), ("[workspace.package]", "edition"), ("[workspace.dependencies]", "aya-ebpf")];
+
+fn inherited(root: &Path) -> anyhow::Result<Vec<String>> {
+    let manifest = root.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let line = |(section, key)| {
+        let found = line_of(&text, section, key);
+        let found = found.with_context(|| format!("{} has no {key} in {section}", manifest.display()))?;
+        Ok(format!("workspace {found}"))
+    };
+    INHERITED.into_iter().map(line).collect()
+}
+
+/// The line `key = …` of a section.
+fn line_of<'a>(manifest: &'a str, section: &str, key: &str) -> Option<&'a str> {
+    let lines = manifest.lines().skip_while(|line| *line != section).skip(1);
+    let mut lines = lines.take_while(|line| !line.starts_with('['));
+    lines.find(|line| line.split_once(" = ").is_some_and(|(name, _)| name == key))
 }
 
 /// SHA-256, in hexadecimal.
@@ -95,6 +118,26 @@ mod tests {
         let tree = "tracer-ebpf v0.1.0 (/home/me/tracer/tracer-ebpf)\naya-ebpf v0.2.1\naya-ebpf-macros v0.2.0 (proc-macro)\n\
                     aya-ebpf-cty v0.3.0\naya-ebpf-cty v0.3.0 (*)\n";
         assert_eq!(crates(tree), ["crate aya-ebpf 0.2.1", "crate aya-ebpf-cty 0.3.0", "crate aya-ebpf-macros 0.2.0"]);
+    }
+
+    #[test]
+    fn lines_are_those_of_their_section() {
+        let manifest = "[a]\nkey = 1\n[b]\nkeys = 2\nkey = { x = 3 }\n\n[c]\nother = 4\n";
+        assert_eq!(line_of(manifest, "[b]", "key"), Some("key = { x = 3 }"));
+        assert_eq!(line_of(manifest, "[b]", "other"), None);
+    }
+
+    /// What the manifest inherits and is not among [`INHERITED`] does not change the object.
+    #[test]
+    fn all_that_is_inherited_is_known() {
+        let manifest = include_str!("../../../tracer-ebpf/Cargo.toml");
+        let inherits = |line: &&str| line.contains(".workspace = true") || line.contains("workspace = true,");
+        let keys = manifest.lines().filter(inherits).filter_map(|line| line.split(['.', ' ']).next());
+        let known: Vec<_> = INHERITED.iter().map(|(_, key)| *key).chain(["rust-version"]).collect();
+        for key in keys {
+            assert!(known.contains(&key), "{key}");
+        }
+        assert_eq!(inherited(&workspace::root().unwrap()).unwrap().len(), INHERITED.len());
     }
 
     #[test]

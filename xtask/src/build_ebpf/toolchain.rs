@@ -18,8 +18,8 @@ use crate::{
     workspace,
 };
 
-/// The oldest minor version of Rust 1 that compiles the programs: `rust-version` of the workspace.
-const OLDEST: u32 = 95;
+/// The oldest Rust that compiles the programs, for example `1.95`: `rust-version` of the workspace.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler of the BPF programs.
@@ -86,22 +86,15 @@ impl Toolchain {
             ("Debian's rustc-web, installed", &install_debian),
             ("the workspace's rustc with rust-src", &install_rust_src),
         ];
-        let mut reasons = Vec::new();
-        for (name, attempt) in attempts {
-            match attempt() {
-                Ok(toolchain) => return Ok(toolchain),
-                Err(reason) => reasons.push(format!("{name}: {reason:#}")),
-            }
-        }
-        bail!("no compiler for the BPF programs:\n  {}", reasons.join("\n  "))
+        first(&attempts)
     }
 
     /// The toolchain of one rustc; the error says what it lacks.
     fn at(rustc: &Path) -> anyhow::Result<Self> {
         let verbose = exec::capture(Command::new(rustc).arg("-vV"))?;
         let release = field(&verbose, "release")?;
-        if minor(release).is_none_or(|minor| minor < OLDEST) {
-            bail!("{} is {release}, and the programs need 1.{OLDEST}", rustc.display());
+        if minor(release).is_none_or(|minor| Some(minor) < self::minor(OLDEST)) {
+            bail!("{} is {release}, and the programs need {OLDEST}", rustc.display());
         }
         let rust_source = sysroot(rustc)?.join("lib/rustlib/src/rust");
         if !rust_source.join("library/core/Cargo.toml").exists() {
@@ -133,6 +126,18 @@ impl Toolchain {
         paths.extend(fs::canonicalize(&self.rust_source).ok().filter(|path| *path != self.rust_source));
         paths
     }
+}
+
+/// What the first attempt that succeeds gives; those behind it are not made.
+fn first<T>(attempts: &[(&str, &dyn Fn() -> anyhow::Result<T>)]) -> anyhow::Result<T> {
+    let mut reasons = Vec::new();
+    for (name, attempt) in attempts {
+        match attempt() {
+            Ok(found) => return Ok(found),
+            Err(reason) => reasons.push(format!("{name}: {reason:#}")),
+        }
+    }
+    bail!("no compiler for the BPF programs:\n  {}", reasons.join("\n  "))
 }
 
 fn active_rustc() -> anyhow::Result<PathBuf> {
@@ -170,7 +175,31 @@ mod tests {
     }
 
     #[test]
-    fn oldest_is_that_of_the_workspace() {
-        assert_eq!(format!("1.{OLDEST}"), env!("CARGO_PKG_RUST_VERSION"));
+    fn only_what_is_needed_is_installed() {
+        let installed = std::cell::Cell::new(false);
+        let missing = || Err(anyhow!("not there"));
+        let here = || Ok(7);
+        let install = || {
+            installed.set(true);
+            Ok(8)
+        };
+        assert_eq!(first(&[("a", &missing), ("b", &here), ("c", &install)]).unwrap(), 7);
+        assert!(!installed.get(), "one was there");
+        assert_eq!(first(&[("a", &missing), ("c", &install)]).unwrap(), 8);
+    }
+
+    #[test]
+    fn every_attempt_says_why_it_failed() {
+        let (no_source, not_root) = (|| Err(anyhow!("no source")), || Err(anyhow!("not root")));
+        let error = first::<u8>(&[("Debian's", &no_source), ("installed", &not_root)]).unwrap_err().to_string();
+        assert!(error.ends_with("\n  Debian's: no source\n  installed: not root"), "{error}");
+    }
+
+    #[test]
+    fn readme_says_the_oldest() {
+        assert_eq!(minor("1.95"), Some(95));
+        assert!(minor(OLDEST).is_some());
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(&format!("- To build: Rust {OLDEST} ")), "the README names another Rust than {OLDEST}");
     }
 }

@@ -177,4 +177,48 @@ mod tests {
         };
         assert!(error.contains("no such option") && error.contains("exit status: 2"), "{error}");
     }
+
+    /// Says the process id of its child: for the test below, which runs it in a process of its own.
+    #[test]
+    #[ignore = "runs until it is killed"]
+    fn starts_a_child_and_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let child = start("exec sleep 1000", directory.path());
+        eprintln!("child {}", child.pid());
+        loop {
+            thread::park();
+        }
+    }
+
+    #[test]
+    fn our_death_kills_the_child() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!("{}::starts_a_child_and_waits", module_path!().split_once("::").unwrap().1);
+        let mut ours = Command::new(std::env::current_exe().unwrap());
+        ours.args(["--exact", &name, "--ignored", "--nocapture"]);
+        let mut parent = Background::start(&mut ours, &directory.path().join("log")).unwrap();
+        let child: u32 = loop {
+            parent.expect_running().unwrap();
+            let output = parent.output().unwrap();
+            let said = output.split_inclusive('\n').find_map(|line| line.strip_prefix("child ")?.strip_suffix('\n'));
+            if let Some(pid) = said {
+                break pid.parse().unwrap();
+            }
+            thread::sleep(POLL);
+        };
+        assert!(runs(child));
+        // SIGKILL: it can do nothing about its child.
+        drop(parent);
+        let start = Instant::now();
+        while runs(child) {
+            assert!(start.elapsed() < PATIENCE, "{child} outlives who started it");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Whether a process is there and has not ended: who inherits it may take its time to collect it.
+    fn runs(pid: u32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+    }
 }

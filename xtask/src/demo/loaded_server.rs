@@ -125,12 +125,15 @@ impl LoadedServer {
     /// Stops the load, then the server; returns the totals that the load client prints at its end.
     ///
     /// # Errors
-    /// When either had ended before, or a log has gone.
+    /// When either had ended before, a log has gone, or a game failed: then the load was not what it is said to be.
     pub fn stop(mut self) -> anyhow::Result<String> {
         self.server.expect_running()?;
         self.load.expect_running()?;
         let totals = self.load.stop()?;
         self.server.stop()?;
+        if failed_games(&totals)? > 0 {
+            bail!("games failed:\n{totals}");
+        }
         Ok(totals)
     }
 
@@ -153,6 +156,14 @@ fn build() -> anyhow::Result<PathBuf> {
 /// The port in the whole line `listening on PORT` that the server prints when it is up.
 fn port_of(output: &str) -> Option<u16> {
     output.split_inclusive('\n').find_map(|line| line.strip_prefix("listening on ")?.strip_suffix('\n')?.parse().ok())
+}
+
+/// The number in the line `games: 8 started, 7 finished, 1 failed, …` of the load client's totals.
+fn failed_games(totals: &str) -> anyhow::Result<u64> {
+    let counts = totals.lines().find_map(|line| line.strip_prefix("games: "));
+    let failed = counts.and_then(|counts| counts.split(", ").find_map(|count| count.strip_suffix(" failed")));
+    let failed = failed.and_then(|number| number.parse().ok());
+    failed.with_context(|| format!("the load client does not say how many games failed:\n{totals}"))
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
@@ -216,6 +227,18 @@ mod tests {
     fn port_is_that_of_a_whole_line() {
         assert_eq!(port_of("at most 500 connections\nlistening on 40123\n"), Some(40123));
         assert_eq!(port_of("listening on 40"), None);
+    }
+
+    #[test]
+    fn failed_games_are_counted_in_the_totals() {
+        let totals = |failed| {
+            format!(
+                "started: 9, fails: {failed}\ngames: 9 started, 6 finished, {failed} failed, 3 unfinished, in 1.0 s\n"
+            )
+        };
+        assert_eq!(failed_games(&totals(0)).unwrap(), 0);
+        assert_eq!(failed_games(&totals(12)).unwrap(), 12);
+        assert!(failed_games("started: 9, fails: 0\n").unwrap_err().to_string().contains("started: 9"));
     }
 
     #[test]

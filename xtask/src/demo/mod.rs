@@ -2,6 +2,8 @@
 
 pub mod background;
 pub mod check;
+pub mod completeness;
+mod frames;
 pub mod loaded_server;
 
 use std::{
@@ -17,7 +19,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use signal_hook::{consts::SIGINT, flag};
 
-use self::loaded_server::{Load, LoadedServer};
+use self::{
+    completeness::Completeness,
+    loaded_server::{Load, LoadedServer},
+};
 use crate::{exec, workspace};
 
 /// Exit code of tracer for a recording that was written, and lacks something that its summary names.
@@ -32,22 +37,34 @@ pub struct Options {
     /// Games at a time, two connections each.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     games: u32,
-    /// The picture; the recording is written beside it.
-    #[arg(long, default_value = "alloc.svg")]
+    /// The picture, an SVG; the recording is written beside it.
+    #[arg(long, default_value = "alloc.svg", value_parser = picture)]
     out: PathBuf,
+}
+
+fn picture(path: &str) -> Result<PathBuf, &'static str> {
+    Some(PathBuf::from(path))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "svg"))
+        .ok_or("no .svg file")
 }
 
 /// Runs it; the exit code is tracer's.
 ///
 /// # Errors
-/// When something does not build or start, or Ctrl-C comes before the recording.
+/// When something does not build or start, a game fails, or Ctrl-C comes before the recording.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let status = record(options)?;
+    let Recorded { status, .. } = record(options)?;
     // No code: a signal ended it.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-fn record(options: &Options) -> anyhow::Result<ExitStatus> {
+/// How tracer ended, and what it found of stacks where it wrote a recording.
+struct Recorded {
+    status: ExitStatus,
+    complete: Option<Completeness>,
+}
+
+fn record(options: &Options) -> anyhow::Result<Recorded> {
     let tracer = build_tracer()?;
     let logs = workspace::target_dir()?.join("demo");
     let load = Load::together(options.games);
@@ -61,10 +78,14 @@ fn record(options: &Options) -> anyhow::Result<ExitStatus> {
     let totals = server.stop()?;
     eprintln!("load client:\n  {}", totals.trim_end().replace('\n', "\n  "));
     eprintln!("logs: {}", logs.display());
-    if matches!(status.code(), Some(0 | INCOMPLETE)) {
-        eprintln!("picture: {}", options.out.display());
+    if !matches!(status.code(), Some(0 | INCOMPLETE)) {
+        return Ok(Recorded { status, complete: None });
     }
-    Ok(status)
+    let recording = options.out.with_extension("pb.gz");
+    let complete = Completeness::of_recording(&tracer, &recording, &logs.join("demo.json"))?;
+    eprintln!("stacks from the allocation to the start of the thread: {complete}");
+    eprintln!("picture: {}", options.out.display());
+    Ok(Recorded { status, complete: Some(complete) })
 }
 
 /// What a game lasts: the fast player has won by then.
@@ -93,24 +114,16 @@ pub fn build_tracer() -> anyhow::Result<PathBuf> {
     Ok(workspace::target_dir()?.join("release/tracer"))
 }
 
-/// Runs tracer in the foreground, through sudo where we are not root. A Ctrl-C ends the recording early: tracer has
-/// it from the terminal, and we go on to stop the server.
+/// Runs tracer in the foreground. A Ctrl-C ends the recording early: tracer has it from the terminal, and we go on to
+/// stop the server.
 fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<ExitStatus> {
-    let mut command = if workspace::is_root() {
-        let mut command = Command::new(tracer);
+    let regions = workspace::root()?.join("target-server/regions.toml");
+    let is_root = workspace::is_root();
+    let mut command = command_line(tracer, pid, options, &regions, is_root);
+    // sudo is not ours to kill; it ends with tracer, and that with the recording.
+    if is_root {
         background::die_with_parent(&mut command);
-        command
-    } else {
-        let mut command = Command::new("sudo");
-        command.arg(tracer);
-        command
-    };
-    command.args(["--pid", &pid.to_string(), "--duration"]);
-    command.arg(humantime::format_duration(options.duration).to_string().replace(' ', ""));
-    // What is rare is to be seen too: the turnover of games lasts a few seconds. Nobody plays on this server.
-    command.args(["--max-overhead", "none"]);
-    command.arg("-o").arg(&options.out).arg("--force");
-    command.arg("--regions").arg(workspace::root()?.join("target-server/regions.toml"));
+    }
 
     let interrupted = Arc::new(AtomicBool::new(false));
     let handler = flag::register(SIGINT, Arc::clone(&interrupted)).context("cannot handle Ctrl-C")?;
@@ -124,4 +137,49 @@ fn run_tracer(tracer: &Path, pid: u32, options: &Options) -> anyhow::Result<Exit
         bail!("{command:?} was ended: {status}");
     }
     Ok(status)
+}
+
+/// What is run to record a process: through sudo where we are not root, tracer and nothing else.
+fn command_line(tracer: &Path, pid: u32, options: &Options, regions: &Path, is_root: bool) -> Command {
+    let mut command = if is_root {
+        Command::new(tracer)
+    } else {
+        let mut command = Command::new("sudo");
+        command.arg(tracer);
+        command
+    };
+    command.args(["--pid", &pid.to_string(), "--duration"]);
+    command.arg(humantime::format_duration(options.duration).to_string().replace(' ', ""));
+    // What is rare is to be seen too: the turnover of games lasts a few seconds. Nobody plays on this server.
+    command.args(["--max-overhead", "none"]);
+    command.arg("-o").arg(&options.out).arg("--force").arg("--regions").arg(regions);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(is_root: bool) -> Vec<String> {
+        let options = Options { duration: Duration::from_millis(90_500), games: 1, out: "a.svg".into() };
+        let command = command_line(Path::new("/t/tracer"), 7, &options, Path::new("/r.toml"), is_root);
+        [command.get_program()]
+            .into_iter()
+            .chain(command.get_args())
+            .map(|word| word.to_string_lossy().into())
+            .collect()
+    }
+
+    #[test]
+    fn only_the_tracing_goes_through_sudo() {
+        let arguments = "--pid 7 --duration 1m30s500ms --max-overhead none -o a.svg --force --regions /r.toml";
+        assert_eq!(words(true).join(" "), format!("/t/tracer {arguments}"));
+        assert_eq!(words(false).join(" "), format!("sudo /t/tracer {arguments}"));
+    }
+
+    #[test]
+    fn recording_lies_beside_a_picture() {
+        assert_eq!(picture("a/b.svg").unwrap(), Path::new("a/b.svg"));
+        assert!(picture("a/b.pb.gz").is_err());
+    }
 }

@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 use super::tracer::Tracer;
+use crate::demo::completeness::Completeness;
 
 /// Stacks that must lead to the thread's start.
 const COMPLETE: f64 = 0.99;
@@ -91,13 +92,9 @@ fn names(tracer: &Tracer) -> anyhow::Result<String> {
 }
 
 fn complete(tracer: &Tracer) -> anyhow::Result<String> {
-    let unwinding = &tracer.json("cpu.pb.gz", "")?["about"]["unwinding"];
-    let complete = number(&unwinding["complete"])? + number(&unwinding["assisted"])?;
-    let truncated: f64 =
-        list(&unwinding["truncated"])?.iter().map(|row| number(&row["samples"])).sum::<anyhow::Result<f64>>()?;
-    let share = complete / (complete + truncated);
-    ensure!(share >= COMPLETE, "only {complete} of {} do", complete + truncated);
-    Ok(format!("{complete} of {}", complete + truncated))
+    let complete = Completeness::of(&tracer.json("cpu.pb.gz", "")?)?;
+    ensure!(complete.share() >= COMPLETE, "only {complete} do");
+    Ok(complete.to_string())
 }
 
 /// What of the memory in use is of a tick, at most.

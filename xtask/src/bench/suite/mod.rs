@@ -27,6 +27,7 @@ mod target;
 mod toggle;
 mod tools;
 mod unwind;
+mod verified;
 
 use std::time::Instant;
 

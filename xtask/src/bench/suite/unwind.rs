@@ -19,6 +19,7 @@ use super::{
     scale::Scale,
     spread::Spread,
     target::{FramePointers, Load, Target},
+    verified,
 };
 use crate::{exec, workspace};
 
@@ -26,8 +27,6 @@ const FRAMES: [u32; 3] = [10, 30, 100];
 const ROUNDS: usize = 41;
 const LIMIT: Duration = Duration::from_secs(20);
 const GOAL: f64 = 1.3;
-/// As in the kernel test `budget`.
-const VERIFIED_GOAL: u64 = 50_000;
 
 /// Measures walks, tables and programs.
 ///
@@ -35,6 +34,7 @@ const VERIFIED_GOAL: u64 = 50_000;
 /// When something cannot be attached or measured.
 pub fn run(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     walks(section, scale)?;
+    verified::run(section)?;
     tables(section, scale)
 }
 
@@ -88,15 +88,6 @@ fn walks(section: &mut Section, scale: Scale) -> anyhow::Result<()> {
     let verdict = Verdict::at_most(worst, GOAL);
     let what = format!("a walk by tables takes at most {GOAL} times one by frame pointers, at each depth");
     section.goal(Goal { what, verdict, found: format!("largest {worst:.2}") });
-
-    let counts = probes.programs.verified_instructions()?;
-    let largest = counts.values().copied().max().unwrap_or(0);
-    let rows: Vec<_> = counts.iter().map(|(name, count)| vec![format!("`{name}`"), count.to_string()]).collect();
-    section.line("Instructions that the verifier follows in each program:");
-    section.table(&["program", "instructions"], &rows);
-    let verdict = Verdict::at_most(largest as f64, VERIFIED_GOAL as f64);
-    let what = format!("at most {VERIFIED_GOAL} instructions are followed in any");
-    section.goal(Goal { what, verdict, found: format!("most {largest}") });
     Ok(())
 }
 
