@@ -121,7 +121,7 @@ fn a_name_that_nobody_has_is_answered_with_those_that_run() {
 #[test]
 fn stdout_is_not_shared_with_a_started_program() {
     let (code, said) = run(tracer(&folder(), "-o - -- true"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(said.contains("`-o -` would mix with what the program writes to stdout; name a file"), "{said}");
 }
 
@@ -250,8 +250,16 @@ fn wrong_usage_says_what_would_be_right() {
         ("--pid 1 --duration 0s", "a time is a number and a unit, such as 500ms, 30s or 2m"),
         ("--pid 1 --ring-buffer 5MiB", "a power of two from 4KiB to 1GiB"),
         ("--pid 1 --unwind-memory 1KiB", "a size from 1MiB to 256MiB"),
-        ("--pid 1 --max-depth 0", "not in 1..=1024"),
-        ("--pid name", "invalid digit"),
+        ("--pid 1 --max-depth 0", "a number from 1 to 1024"),
+        ("--pid 1 --max-depth deep", "a number from 1 to 1024"),
+        ("--pid 1 --max-samples 7", "a number from 1024 to 67108864"),
+        ("--pid 1 --live --live-blocks many", "a number from 1024 to 4194304"),
+        ("--pid name", "a process id is a number, such as 1234"),
+        ("cpu --pid name", "a process id is a number, such as 1234"),
+        ("cpu --pid 1 -F often", "a number from 1 to 10000"),
+        ("doctor --pid name", "a process id is a number, such as 1234"),
+        ("--pid 1 -o x.speedscope.json", "files that end in .speedscope.json are another program's"),
+        ("render x.pb.gz -o x.dhat.json", "files that end in .dhat.json are another program's"),
         ("--duration 30s", "<--pid <PID>|--comm <NAME>|COMMAND>"),
         ("--pid 1 --comm x", "cannot be used with"),
         ("--pid 1 -- ls", "cannot be used with"),
