@@ -10,6 +10,7 @@ mod coverage;
 mod cpu;
 mod difference;
 mod dlopen;
+mod ending;
 mod exact_counts;
 mod fork_exec;
 mod gdb;
