@@ -84,15 +84,24 @@ fn tracer_for_all(folder: &TempDir) -> PathBuf {
 #[test]
 fn without_root_it_says_what_to_type() {
     let (folder, target) = (folder(), Target::sleeping());
-    let mut command = Command::new(tracer_for_all(&folder));
-    command.current_dir(&folder).args(["--pid", &target.pid().to_string()]);
-    if is_root("dropping privileges") {
-        command.uid(NOBODY).gid(NOBODY);
+    let copy = tracer_for_all(&folder);
+    let (path, pid) = (copy.to_str().unwrap(), target.pid().to_string());
+    for (arguments, typed) in [
+        (&["--pid", &pid][..], format!("--pid {pid}")),
+        (&["cpu", "--pid", &pid, "-F", "49", "-o", "a b.svg"], format!("cpu --pid {pid} -F 49 -o 'a b.svg'")),
+        (&["--children", "--", "sh", "-c", "ls; ls"], "--children -- sh -c 'ls; ls'".to_owned()),
+    ] {
+        let mut command = Command::new(&copy);
+        command.current_dir(&folder).args(arguments);
+        if is_root("dropping privileges") {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let (code, said) = run(command);
+        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("CAP_SYS_PTRACE and CAP_SYS_ADMIN"), "{said}");
+        assert!(said.ends_with(&format!(": run `sudo {path} {typed}`\n")), "{said}");
     }
-    let (code, said) = run(command);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("CAP_SYS_ADMIN"), "{said}");
-    assert!(said.contains(&format!("`sudo tracer --pid {}`", target.pid())), "{said}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "it left a file");
 }
 

@@ -14,6 +14,7 @@ mod privileges;
 mod progress;
 pub mod record;
 mod recorded;
+mod refusal;
 mod regions;
 pub mod render;
 pub mod report;

@@ -30,6 +30,7 @@ mod overflow;
 mod private_stack;
 mod programs;
 mod recording;
+mod refused;
 mod replaced;
 mod return_probe;
 mod score;
