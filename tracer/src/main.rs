@@ -14,9 +14,12 @@ fn main() -> ExitCode {
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         Ok(Outcome::Increased) => ExitCode::from(4),
         Ok(Outcome::Unusable) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("tracer: {}", failure::describe(&error));
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(usage) => usage.exit(),
+            Err(error) => {
+                eprintln!("tracer: {}", failure::describe(&error));
+                ExitCode::FAILURE
+            }
+        },
     }
 }

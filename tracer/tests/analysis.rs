@@ -207,7 +207,7 @@ fn mistakes_are_named_with_what_to_do() {
         ("a.pb.gz more.pb.gz --per-before 3", 2, "--per-after"),
         ("a.pb.gz more.pb.gz --per 3 --per-after 3", 2, "cannot be used with"),
         ("a.pb.gz more.pb.gz --fail-on-increase lots", 2, "such as 10%"),
-        ("a.pb.gz more.pb.gz --json -o -", 1, "both write to stdout"),
+        ("a.pb.gz more.pb.gz --json -o -", 2, "both write to stdout"),
         ("a.pb.gz text.pb.gz", 1, "cannot read the recording text.pb.gz: it is not a recording"),
         ("a.pb.gz cpu.pb.gz", 1, "a.pb.gz has samples of allocations, cpu.pb.gz of CPU time"),
         ("a.pb.gz empty.pb.gz", 1, "empty.pb.gz has no samples: there is nothing to compare; record longer"),

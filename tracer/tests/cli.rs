@@ -84,15 +84,24 @@ fn tracer_for_all(folder: &TempDir) -> PathBuf {
 #[test]
 fn without_root_it_says_what_to_type() {
     let (folder, target) = (folder(), Target::sleeping());
-    let mut command = Command::new(tracer_for_all(&folder));
-    command.current_dir(&folder).args(["--pid", &target.pid().to_string()]);
-    if is_root("dropping privileges") {
-        command.uid(NOBODY).gid(NOBODY);
+    let copy = tracer_for_all(&folder);
+    let (path, pid) = (copy.to_str().unwrap(), target.pid().to_string());
+    for (arguments, typed) in [
+        (&["--pid", &pid][..], format!("--pid {pid}")),
+        (&["cpu", "--pid", &pid, "-F", "49", "-o", "a b.svg"], format!("cpu --pid {pid} -F 49 -o 'a b.svg'")),
+        (&["--children", "--", "sh", "-c", "ls; ls"], "--children -- sh -c 'ls; ls'".to_owned()),
+    ] {
+        let mut command = Command::new(&copy);
+        command.current_dir(&folder).args(arguments);
+        if is_root("dropping privileges") {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let (code, said) = run(command);
+        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("CAP_SYS_PTRACE and CAP_SYS_ADMIN"), "{said}");
+        assert!(said.ends_with(&format!(": run `sudo {path} {typed}`\n")), "{said}");
     }
-    let (code, said) = run(command);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("CAP_SYS_ADMIN"), "{said}");
-    assert!(said.contains(&format!("`sudo tracer --pid {}`", target.pid())), "{said}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "it left a file");
 }
 
@@ -121,7 +130,7 @@ fn a_name_that_nobody_has_is_answered_with_those_that_run() {
 #[test]
 fn stdout_is_not_shared_with_a_started_program() {
     let (code, said) = run(tracer(&folder(), "-o - -- true"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(said.contains("`-o -` would mix with what the program writes to stdout; name a file"), "{said}");
 }
 
@@ -250,8 +259,16 @@ fn wrong_usage_says_what_would_be_right() {
         ("--pid 1 --duration 0s", "a time is a number and a unit, such as 500ms, 30s or 2m"),
         ("--pid 1 --ring-buffer 5MiB", "a power of two from 4KiB to 1GiB"),
         ("--pid 1 --unwind-memory 1KiB", "a size from 1MiB to 256MiB"),
-        ("--pid 1 --max-depth 0", "not in 1..=1024"),
-        ("--pid name", "invalid digit"),
+        ("--pid 1 --max-depth 0", "a number from 1 to 1024"),
+        ("--pid 1 --max-depth deep", "a number from 1 to 1024"),
+        ("--pid 1 --max-samples 7", "a number from 1024 to 67108864"),
+        ("--pid 1 --live --live-blocks many", "a number from 1024 to 4194304"),
+        ("--pid name", "a process id is a number, such as 1234"),
+        ("cpu --pid name", "a process id is a number, such as 1234"),
+        ("cpu --pid 1 -F often", "a number from 1 to 10000"),
+        ("doctor --pid name", "a process id is a number, such as 1234"),
+        ("--pid 1 -o x.speedscope.json", "files that end in .speedscope.json are another program's"),
+        ("render x.pb.gz -o x.dhat.json", "files that end in .dhat.json are another program's"),
         ("--duration 30s", "<--pid <PID>|--comm <NAME>|COMMAND>"),
         ("--pid 1 --comm x", "cannot be used with"),
         ("--pid 1 -- ls", "cannot be used with"),

@@ -72,6 +72,12 @@ fn its_table_is_ours() {
     compare(&synthetic::program::recording(), View::Allocated, "alloc_space", &[]);
 }
 
+/// What is drawn are estimates of everything from what windows saw; both tools must make the same of it.
+#[test]
+fn of_windows_too() {
+    compare(&synthetic::program::in_windows(1), View::Allocated, "alloc_space", &[]);
+}
+
 #[test]
 fn a_live_recording_has_both_tables() {
     let recording = synthetic::program::live();

@@ -5,12 +5,17 @@
 mod synthetic;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::{
+    fs::{MetadataExt as _, PermissionsExt as _},
+    process::CommandExt as _,
+};
 use std::path::Path;
 
 use assert_cmd::Command;
 use tracer::estimate::Calibration;
 use tracer::recording::pprof;
+
+const NOBODY: u32 = 65534;
 
 fn tracer(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
@@ -110,7 +115,7 @@ fn mistakes_are_named_with_what_to_do() {
         ("render x.pb.gz -o y.svg --view in-use", 1, "releases were not followed in this recording"),
         ("render x.pb.gz -o y.svg --view leaks", 2, "[possible values: allocated, in-use, peak, temporary]"),
         ("render live.pb.gz -o y.svg --snapshot-every 5", 2, "a time is a number and a unit"),
-        ("record --pid 1 --view peak -o y.svg", 1, "add --live"),
+        ("record --pid 1 --view peak -o y.svg", 2, "add --live"),
         ("render text.pb.gz -o y.svg", 1, "cannot read the recording text.pb.gz: it is not a recording"),
     ] {
         let output = tracer(folder.path()).args(arguments.split_whitespace()).output().unwrap();
@@ -139,17 +144,47 @@ fn regions_are_shown_or_refused_with_the_rule() {
         assert!(json.contains(&format!("{{\"region\":\"{region}\",\"samples\":")), "{region}");
         assert!(svg.contains(&format!(">{region}: ")), "{region}");
     }
-    for (arguments, message) in [
-        ("--region ai", "--region ai: a region is NAME=PATTERN"),
-        ("--regions bad.toml", "bad.toml, line 3: region `net`: function pattern `(` is no regular expression"),
-        ("--regions none.toml", "cannot read the rules none.toml: No such file"),
-        ("--regions builtin:x", "--regions builtin:x: there is no set `x` of rules; there are collections, libstdc++"),
+    for (arguments, code, message) in [
+        ("--region ai", 2, "--region ai: a region is NAME=PATTERN"),
+        ("--regions bad.toml", 1, "bad.toml, line 3: region `net`: function pattern `(` is no regular expression"),
+        ("--regions none.toml", 1, "cannot read the rules none.toml: No such file"),
+        (
+            "--regions builtin:x",
+            2,
+            "--regions builtin:x: there is no set `x` of rules; there are collections, libstdc++",
+        ),
     ] {
         let arguments = format!("render x.pb.gz -o b.svg {arguments}");
         let output = tracer(folder.path()).args(arguments.split(' ')).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {}", stderr(&output));
         assert!(stderr(&output).contains(message), "{arguments}: {}", stderr(&output));
     }
+}
+
+/// A recording that root made is for everybody to look at.
+#[test]
+fn any_user_can_render() {
+    let folder = folder();
+    let copy = folder.path().join("tracer");
+    fs::copy(env!("CARGO_BIN_EXE_tracer"), &copy).unwrap();
+    for (path, mode) in [(folder.path(), 0o777), (&copy, 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = std::process::Command::new(&copy);
+    command.current_dir(&folder).args("render x.pb.gz -o a.svg -o a.folded -o -".split(' '));
+    if fs::metadata(&folder).unwrap().uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    } else {
+        eprintln!("not as another user: only root can become one");
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut whole = tracer(folder.path());
+    let whole = whole.args(["render", "x.pb.gz", "-o", "-"]).output().unwrap();
+    assert!(!whole.stdout.is_empty());
+    assert_eq!(output.stdout, whole.stdout);
+    assert_eq!(fs::read(folder.path().join("a.folded")).unwrap(), whole.stdout);
+    assert!(fs::read(folder.path().join("a.svg")).unwrap().starts_with(b"<?xml"));
 }
 
 #[test]

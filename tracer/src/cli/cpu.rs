@@ -7,6 +7,7 @@ use clap::ArgGroup;
 
 use super::{
     limits::Limits,
+    number,
     record::{Settings, duration},
     recorded,
     scope::Scope,
@@ -20,7 +21,7 @@ use crate::{
 
 /// Ticks a second. The kernel's clock events come no closer than 10,000 ns (`perf_swevent_start_hrtimer`, kernel/events/core.c);
 /// at a hundred times the default the ticks themselves would be in the picture.
-const FREQUENCIES: RangeInclusive<i64> = 1..=10_000;
+const FREQUENCIES: RangeInclusive<u32> = 1..=10_000;
 
 /// Arguments of `tracer cpu`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ const FREQUENCIES: RangeInclusive<i64> = 1..=10_000;
 )]
 pub struct Args {
     /// The process to sample, such as $(pidof server). May be given more than once
-    #[arg(short, long, value_name = "PID")]
+    #[arg(short, long, value_name = "PID", value_parser = number::process_id)]
     pid: Vec<u32>,
     /// Sample all processes that have this name now
     #[arg(short, long, value_name = "NAME")]
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// Samples for each second of CPU time. Programs often do something a hundred times a second: 99 keeps out of step with them
-    #[arg(short = 'F', long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(FREQUENCIES))]
+    #[arg(short = 'F', long, value_name = "HZ", default_value_t = 99, value_parser = number::within(FREQUENCIES))]
     frequency: u32,
     /// A recording of the same program's allocations: the summary shows CPU time and allocation side by side, and how much of
     /// the time goes to the allocator

@@ -5,10 +5,9 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::bail;
 use clap::builder::TypedValueParser as _;
 
-use super::{Outcome, comparable, owner, recorded, regions};
+use super::{Outcome, comparable, owner, recorded, regions, wrong_usage};
 use crate::{
     output::{
         Destination, Format, Output,
@@ -110,7 +109,7 @@ impl Args {
             regions,
         } = self;
         if json && output.contains(&Destination::Stdout) {
-            bail!("--json and `-o -` both write to stdout; name a file: -o FILE.json");
+            return Err(wrong_usage("--json and `-o -` both write to stdout; name a file: -o FILE.json"));
         }
         let per = match (per, per_before, per_after) {
             (Some(units), ..) => Per::Unit([units; 2]),

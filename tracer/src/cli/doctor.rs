@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
-use super::{Outcome, functions::Functions, privileges};
+use super::{Outcome, functions::Functions, number, privileges};
 use crate::{
     doctor::{KernelFacts, Report, inspect, text},
     target::Process,
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Look at this process too: its allocators, and what its stacks and names would lack
-    #[arg(short, long, value_name = "PID")]
+    #[arg(short, long, value_name = "PID", value_parser = number::process_id)]
     pid: Option<u32>,
     #[command(flatten)]
     functions: Functions,

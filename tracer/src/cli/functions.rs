@@ -1,7 +1,6 @@
 //! Which functions to count: `--layer`, `--symbol`, `--offset`.
 
-use anyhow::ensure;
-
+use super::wrong_usage;
 use crate::{
     allocators::{Layer, NamedFunction, by_hand::MAX_NAMED},
     record::discover::Wanted,
@@ -46,7 +45,12 @@ impl Functions {
             LayerName::Mappings => Layer::Mappings,
         };
         let named: Vec<_> = self.symbol.iter().chain(&self.offset).cloned().collect();
-        ensure!(named.len() <= MAX_NAMED, "--symbol and --offset can name {MAX_NAMED} functions, not {}", named.len());
+        if named.len() > MAX_NAMED {
+            let number = named.len();
+            return Err(wrong_usage(format_args!(
+                "--symbol and --offset can name {MAX_NAMED} functions, not {number}"
+            )));
+        }
         Ok(Wanted { layer, named, releases: false })
     }
 }

@@ -1,16 +1,16 @@
 //! What a recording may use of memory, the kernel's and its own.
 
-use super::record::size;
+use super::{number, record::size};
 
 /// Bounds of stacks and of memory.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
     /// Frames of a stack at most, beside those of the kernel; the summary says when stacks were deeper
-    #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "FRAMES", default_value_t = 128, value_parser = number::within(1..=1024))]
     pub max_depth: u32,
     /// Samples kept at most, at 64 bytes each and their distinct stacks; when there are more, they are thinned out, as if the
     /// interval had been larger. With --live, blocks in use do not count: --live-blocks bounds them
-    #[arg(long, value_name = "SAMPLES", default_value_t = 1 << 21, value_parser = clap::value_parser!(u32).range(1024..=1 << 26))]
+    #[arg(long, value_name = "SAMPLES", default_value_t = 1 << 21, value_parser = number::within(1024..=1 << 26))]
     pub max_samples: u32,
     /// Kernel memory for unwind tables at most; the summary says when it was too little
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = table_bytes)]

@@ -7,12 +7,14 @@ pub mod doctor;
 pub mod failure;
 mod functions;
 mod limits;
+mod number;
 mod overhead;
 mod owner;
 mod privileges;
 mod progress;
 pub mod record;
 mod recorded;
+mod refusal;
 mod regions;
 pub mod render;
 pub mod report;
@@ -27,6 +29,7 @@ use std::ffi::OsString;
 use clap::{
     Parser, Subcommand,
     builder::{PathBufValueParser, TypedValueParser as _},
+    error::ErrorKind,
 };
 
 use crate::output::Destination;
@@ -85,7 +88,8 @@ impl Cli {
     /// Does what the command line asks for.
     ///
     /// # Errors
-    /// What went wrong, for people: exit code 1.
+    /// What went wrong, for people: exit code 1; or, with clap's error inside, wrong usage that shows only when all arguments
+    /// are known: exit code 2.
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Record(args) => record::run(args.resolve()?),
@@ -110,6 +114,11 @@ fn with_default_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
         arguments.insert(1, DEFAULT_VERB.into());
     }
     arguments
+}
+
+/// Arguments that are wrong together, or by what they name.
+fn wrong_usage(message: impl std::fmt::Display) -> anyhow::Error {
+    clap::Error::raw(ErrorKind::ArgumentConflict, format!("{message}\n")).into()
 }
 
 /// Understands an argument of `-o`; a wrong one is wrong usage.

@@ -1,25 +1,33 @@
 //! What tracer may do, and what to type where it may not.
 
-use std::io;
+use std::{ffi::OsString, os::unix::ffi::OsStrExt as _};
 
-use anyhow::{anyhow, bail};
-
-use super::failure;
-use crate::probe::features;
+use anyhow::bail;
 
 /// `CAP_SYS_PTRACE` and `CAP_SYS_ADMIN`, include/uapi/linux/capability.h.
 const NEEDED: [(u32, &str); 2] = [(19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
 
-/// Fails where tracer lacks the capabilities to attach; `arguments` are shown in the command to type.
-pub fn check(arguments: &str) -> anyhow::Result<()> {
+/// Fails where tracer lacks the capabilities to attach; shows `typed`, the command line, as it is to be typed instead.
+pub fn check(typed: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
     let missing = missing_here();
     if !missing.is_empty() {
         bail!(
-            "tracing another process needs {} (uprobes, BPF, the target's memory map): run `sudo tracer {arguments}`",
-            missing.join(" and ")
+            "tracing another process needs {} (uprobes, BPF, the target's memory map): run `{}`",
+            missing.join(" and "),
+            with_sudo(typed)
         );
     }
     Ok(())
+}
+
+/// A command line with sudo, quoted for a shell.
+fn with_sudo(typed: impl IntoIterator<Item = OsString>) -> String {
+    // Arguments hold no zero bytes, which alone cannot be quoted.
+    let quoted = |word: OsString| {
+        shlex::bytes::try_quote(word.as_bytes()).map(|word| String::from_utf8_lossy(&word).into_owned())
+    };
+    let words = typed.into_iter().flat_map(quoted);
+    ["sudo".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// The needed capabilities that tracer does not have.
@@ -37,34 +45,10 @@ fn missing(status: &str) -> Vec<&'static str> {
     NEEDED.iter().filter(|(bit, _)| effective >> bit & 1 == 0).map(|(_, name)| *name).collect()
 }
 
-/// Adds what is known of this kernel to a failure to load or attach.
-pub fn explain(error: anyhow::Error) -> anyhow::Error {
-    let refused = error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error() == Some(libc::EPERM))
-            || cause.to_string().contains("os error 1)")
-    });
-    if refused {
-        let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-        return anyhow!("{}\nhint: {}", failure::describe(&error), hint(&lockdown));
-    }
-    match features::bpf_loop() {
-        Err(too_old) => too_old.context("this kernel cannot walk stacks (bpf_loop)"),
-        Ok(_) => error,
-    }
-}
-
-/// Why a kernel that refused may have done so.
-fn hint(lockdown: &str) -> &'static str {
-    if lockdown.contains("[confidentiality]") {
-        "the kernel is locked down for confidentiality, which closes tracefs and BPF: boot with lockdown=integrity or without \
-         Secure Boot"
-    } else {
-        "the kernel refused although the capabilities are there: in a container, run it with --privileged and --pid=host"
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -76,8 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn hints_name_the_cause() {
-        assert!(hint("none integrity [confidentiality]").contains("locked down"));
-        assert!(hint("[none] integrity confidentiality").contains("container"));
+    fn the_command_is_the_one_typed() {
+        let again = |words: &[&str]| with_sudo(words.iter().map(OsString::from));
+        assert_eq!(again(&["tracer", "cpu", "--pid", "7", "-o", "x.svg"]), "sudo tracer cpu --pid 7 -o x.svg");
+        let words = ["./tracer", "--region", "a=^b c|d'", "-o", "$HOME/*", "--", "sh", "-c", "x;\ty", ""];
+        let split = shlex::split(&again(&words)).unwrap();
+        assert_eq!(split.split_first().unwrap(), (&"sudo".to_owned(), &words.map(str::to_owned)[..]));
+        let strange = OsStr::from_bytes(b"\xff");
+        assert_eq!(with_sudo([strange.to_owned()]), "sudo '\u{fffd}'");
     }
 }

@@ -9,13 +9,14 @@ use anyhow::Context as _;
 pub use self::arguments::Args;
 pub(super) use self::arguments::{duration, size};
 use super::{
-    Outcome, owner, privileges,
+    Outcome, failure, owner,
     progress::Bar,
+    refusal,
     scope::{self, Scope},
     stages::Stages,
 };
 use crate::{
-    output::{self, Destination, Output, Owner, text},
+    output::{self, Destination, Format, Output, Owner, Written, text},
     profile::{
         Options, Profile,
         join::{Join, Side},
@@ -101,10 +102,10 @@ impl Run<'_> {
         self.record(&label, !self.quiet, |session| {
             for process in processes {
                 let name = format!("process {} ({})", process.pid, process.name);
-                let added = self.add(session, process).map_err(|error| privileges::explain(error.into()));
+                let added = self.add(session, process).map_err(|error| self.explain(error));
                 if several { added.context(name) } else { added }?;
             }
-            Ok(session.begin()?)
+            session.begin().map_err(|error| self.explain(error))
         })
     }
 
@@ -126,7 +127,7 @@ impl Run<'_> {
         // The terminal is the program's: no progress is shown.
         let recording = self.record(&format!("{name} ({pid})"), false, |session| {
             let launched = self.stages.time("attach", || session.launch(child, &name));
-            launched.map_err(|error| privileges::explain(error.into()))
+            launched.map_err(|error| self.explain(error))
         })?;
         if recording.about.ended != Ended::TargetExited && !self.quiet {
             eprintln!("tracer: {name} (pid {pid}) runs on");
@@ -147,7 +148,7 @@ impl Run<'_> {
             // Before the probes are in: a Ctrl-C from here on ends the recording in order.
             let stop = stop_signal()?;
             let session = stages.time("load", || Session::new(request));
-            let session = session.map_err(|error| privileges::explain(error.into()))?;
+            let session = session.map_err(|error| self.explain(error))?;
             let mut session = session.counting(functions.clone());
             if !quiet && session.traps_all_returns() {
                 eprintln!(
@@ -164,10 +165,9 @@ impl Run<'_> {
             let ended = session.run(stop, |progress| bar.show(progress)).await;
             bar.finish();
             // What was collected is kept whatever ended the run.
-            let raw = stages.time("detach", || session.finish(*ended.as_ref().unwrap_or(&Ended::Interrupted)))?;
-            if let Err(error) = ended {
-                eprintln!("tracer: the recording ended early: {error}");
-            }
+            let (ended, reason) = end(ended);
+            let mut raw = stages.time("detach", || session.finish(ended))?;
+            raw.notes.extend(reason);
             anyhow::Ok(raw)
         })?;
         let programs = raw.programs.take();
@@ -178,19 +178,43 @@ impl Run<'_> {
         thread::spawn(move || drop(programs));
         Ok(recording)
     }
+
+    /// Looks for the cause. With --verbose all that the kernel said goes before it.
+    fn explain(self, error: SessionError) -> anyhow::Error {
+        self.stages.say(|| error.to_string());
+        refusal::explain(error, self.request.event)
+    }
 }
 
+/// Why a run ended; of one that failed, for people too.
+fn end(ended: Result<Ended, SessionError>) -> (Ended, Option<String>) {
+    match ended {
+        Ok(ended) => (ended, None),
+        Err(error) => (Ended::Failed, Some(format!("it ended early: {}", failure::describe(&error.into())))),
+    }
+}
+
+/// Writes all outputs, the recording first: whatever becomes of the others, they can be made of it.
 fn write(
     recording: &Recording,
     profile: &Profile,
-    outputs: Vec<Output>,
+    mut outputs: Vec<Output>,
     quiet: bool,
     stages: Stages,
-) -> anyhow::Result<Vec<output::Written>> {
-    let mut written = Vec::with_capacity(outputs.len());
+) -> anyhow::Result<Vec<Written>> {
+    outputs.sort_by_key(|output| output.format() != Format::Pprof);
+    let mut written: Vec<Written> = Vec::with_capacity(outputs.len());
     for output in outputs {
         let stage = output.format().ending();
-        written.extend(stages.time(stage, || output::render(recording, profile, vec![output]))?);
+        match stages.time(stage, || output::render(recording, profile, vec![output])) {
+            Ok(one) => written.extend(one),
+            Err(error) => {
+                for path in written.iter().filter_map(|written| written.destination.path()) {
+                    eprintln!("wrote {}", path.display());
+                }
+                return Err(error.into());
+            }
+        }
     }
     if !quiet {
         let files: Vec<Destination> = written.iter().map(|written| written.destination.clone()).collect();
@@ -199,13 +223,15 @@ fn write(
     Ok(written)
 }
 
-/// Losses above 1 %, or an end before the time that was asked for, make a result incomplete. The summary names both.
+/// Losses above 1 % of the samples taken, or an end before the time that was asked for, make a result incomplete. The summary
+/// names both.
 fn outcome(recording: &Recording, duration: Option<Duration>) -> Outcome {
     let about = &recording.about;
     let lost = about.losses.samples();
-    let too_many = lost * 100 > recording.samples.len() as u64 + lost;
+    let taken = (recording.samples.len() as u64).saturating_add(about.thinned).saturating_add(lost);
+    let too_many = lost > taken / 100;
     let died = about.ended == Ended::TargetExited && duration.is_some();
-    if too_many || died || matches!(about.ended, Ended::Budget | Ended::ProbesGone) {
+    if too_many || died || matches!(about.ended, Ended::Budget | Ended::ProbesGone | Ended::Failed) {
         Outcome::Incomplete
     } else {
         Outcome::Done
@@ -222,4 +248,51 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Sample, about::Losses};
+
+    #[test]
+    fn what_is_incomplete_is_said_by_the_exit_code() {
+        const LENGTH: Option<Duration> = Some(Duration::from_secs(60));
+        let recording = |samples, thinned, lost, ended| {
+            let mut recording = Recording { samples: vec![Sample::default(); samples], ..Recording::default() };
+            recording.about.losses = Losses { ring_full: lost, ..Losses::default() };
+            (recording.about.thinned, recording.about.ended) = (thinned, ended);
+            recording
+        };
+        for (samples, thinned, lost, ended, duration, expected) in [
+            (100, 0, 0, Ended::Duration, LENGTH, Outcome::Done),
+            (0, 0, 0, Ended::Interrupted, None, Outcome::Done),
+            // Someone who stops it wanted no more.
+            (100, 0, 0, Ended::Interrupted, LENGTH, Outcome::Done),
+            (100, 0, 0, Ended::TargetExited, None, Outcome::Done),
+            (100, 0, 0, Ended::TargetExited, LENGTH, Outcome::Incomplete),
+            (100, 0, 0, Ended::Budget, LENGTH, Outcome::Incomplete),
+            (100, 0, 0, Ended::ProbesGone, None, Outcome::Incomplete),
+            (100, 0, 0, Ended::Failed, None, Outcome::Incomplete),
+            // Of 100 samples that were taken, one is not more than 1 %, and two are.
+            (99, 0, 1, Ended::Duration, LENGTH, Outcome::Done),
+            (98, 0, 2, Ended::Duration, LENGTH, Outcome::Incomplete),
+            (0, 0, 1, Ended::Duration, LENGTH, Outcome::Incomplete),
+            // Those that were thinned out were taken too.
+            (50, 48, 2, Ended::Duration, LENGTH, Outcome::Incomplete),
+            (50, 148, 2, Ended::Duration, LENGTH, Outcome::Done),
+            (1, 0, u64::MAX, Ended::Duration, LENGTH, Outcome::Incomplete),
+        ] {
+            let outcome = outcome(&recording(samples, thinned, lost, ended), duration);
+            assert_eq!(outcome, expected, "{samples} {thinned} {lost} {ended:?} {duration:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_failed_says_why() {
+        assert_eq!(end(Ok(Ended::Duration)), (Ended::Duration, None));
+        let error = std::io::Error::from_raw_os_error(libc::EMFILE);
+        let reason = "it ended early: waiting for events: Too many open files (os error 24)";
+        assert_eq!(end(Err(error.into())), (Ended::Failed, Some(reason.to_owned())));
+    }
 }

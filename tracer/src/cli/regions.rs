@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use super::wrong_usage;
 use crate::profile::regions::{Rules, builtin, file::MAX_BYTES};
 
 /// What `--regions` begins with where it names a set that comes with tracer.
@@ -37,11 +38,13 @@ impl Args {
     pub fn resolve(&self) -> anyhow::Result<Rules> {
         let mut rules = Rules::default();
         for option in &self.region {
-            rules.add_option(option)?;
+            rules.add_option(option).map_err(wrong_usage)?;
         }
         for name in &self.regions {
             match name.strip_prefix(BUILTIN) {
-                Some(set) => rules.add_set(set).with_context(|| format!("--regions {name}"))?,
+                Some(set) => {
+                    rules.add_set(set).map_err(|error| wrong_usage(format_args!("--regions {name}: {error}")))?;
+                }
                 None => rules.add_file(name, &read(name)?)?,
             }
         }

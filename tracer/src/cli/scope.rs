@@ -39,18 +39,6 @@ impl Scope {
         }
     }
 
-    /// The arguments that ask for it, to be typed again.
-    fn arguments(&self) -> String {
-        match self {
-            Self::Processes(pids) => pids.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" "),
-            Self::Named(name) => format!("--comm {name}"),
-            Self::Program(words) => {
-                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-                format!("-- {}", words.join(" "))
-            }
-        }
-    }
-
     /// The running processes that it means; none for a program that is to be started.
     ///
     /// # Errors
@@ -66,7 +54,7 @@ impl Scope {
             Self::Program(_) => Ok(Vec::new()),
         };
         if matches!(opened, Ok(_) | Err(ProcessError::Denied(_))) {
-            privileges::check(&self.arguments())?;
+            privileges::check(std::env::args_os())?;
         }
         let opened = opened?;
         if let (Self::Named(name), []) = (self, opened.as_slice()) {
@@ -174,6 +162,5 @@ mod tests {
         assert_eq!(Scope::Processes(vec![7, 8]).label(), "7");
         assert_eq!(Scope::Named("a/b".to_owned()).label(), "a_b");
         assert_eq!(Scope::Program(vec!["/usr/bin/ls".into(), "-l".into()]).label(), "ls");
-        assert_eq!(Scope::Program(vec!["ls".into(), "-l".into()]).arguments(), "-- ls -l");
     }
 }

@@ -29,6 +29,13 @@ impl Stages {
         result
     }
 
+    /// Says what only who asked for much wants to read.
+    pub fn say(self, text: impl FnOnce() -> String) {
+        if self.shown {
+            eprintln!("{}", text());
+        }
+    }
+
     /// Says how much memory the largest of the confined readers had.
     pub fn children(self) {
         if self.shown {

@@ -63,9 +63,13 @@ type Feature = (&'static str, &'static str, Need, &'static str, fn() -> Tried);
 
 /// The check that fails on kernels that are too old.
 pub const BPF_LOOP: &str = "bpf-loop";
+/// What is needed where samples are taken at an event of the kernel.
+pub const BTF: &str = "btf";
+/// What is needed for ticks and page faults.
+pub const CPU_SAMPLING: &str = "cpu-sampling";
 
 const FEATURES: [Feature; 11] = [
-    ("bpf", "BPF programs load", Need::Required, "in a container, run it with --privileged", features::bpf_program),
+    ("bpf", "BPF programs", Need::Required, "in a container, run it with --privileged", features::bpf_program),
     ("ring-buffer", "BPF ring buffer", Need::Required, "Linux 5.8 has it", features::ring_buffer),
     (BPF_LOOP, "bpf_loop, to walk stacks with", Need::Required, "update the kernel", features::bpf_loop),
     (
@@ -92,14 +96,15 @@ const FEATURES: [Feature; 11] = [
         || features::multi_link(LinkKind::Entry),
     ),
     (
-        "btf",
-        "kernel type information, to see through return probes",
+        BTF,
+        "kernel type information, for `--event brk` and to see through return probes",
         Need::Better,
-        "the kernel needs CONFIG_DEBUG_INFO_BTF; without it stacks end where another tool has put a return probe",
+        "the kernel needs CONFIG_DEBUG_INFO_BTF; built without, it has no `tracer cpu` and no `--event` either, and stacks end \
+         where another tool has put a return probe",
         features::type_information,
     ),
     (
-        "cpu-sampling",
+        CPU_SAMPLING,
         "samples at ticks of the CPU clock and at page faults: `tracer cpu`, `--event page-faults`",
         Need::Better,
         "Linux 6.1 has them; allocations are recorded without",
@@ -166,14 +171,16 @@ fn capabilities(missing: &[&str]) -> Check {
 /// lockdown=confidentiality closes BPF reads and tracefs (kernel_lockdown(7)).
 fn lockdown() -> Check {
     let state = match fs::read_to_string("/sys/kernel/security/lockdown") {
-        Ok(text) if text.contains("[confidentiality]") => State::Missing("locked down for confidentiality".to_owned()),
+        Ok(text) if text.contains("[confidentiality]") => {
+            State::Missing("it is locked down for confidentiality".to_owned())
+        }
         Ok(_) => State::Works,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::Works,
         Err(error) => State::Unknown(error.to_string()),
     };
     Check {
         id: "lockdown",
-        about: "the kernel is not locked down",
+        about: "a kernel that is not locked down",
         need: Need::Required,
         state,
         hint: "boot with lockdown=integrity, or without Secure Boot",
@@ -189,7 +196,7 @@ fn pid_namespace() -> Check {
     };
     Check {
         id: "pid-namespace",
-        about: "tracer is in the initial pid namespace",
+        about: "the initial pid namespace",
         need: Need::Required,
         state,
         hint: "run the container with --pid=host",

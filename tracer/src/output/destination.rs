@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use super::Format;
 use super::staged::{StagedFile, folder_of};
 
+/// Endings in .json by which other programs know their formats.
+const FOREIGN: [&str; 2] = [".speedscope.json", ".dhat.json"];
+
 /// Where one output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -47,6 +50,11 @@ pub enum Reason {
         "its ending names no format; outputs end in .svg, .pb.gz, .folded or .json, and `-` writes folded stacks to stdout"
     )]
     UnknownEnding,
+    /// The name ends as files of another program do, which tracer does not write.
+    #[error(
+        "files that end in {0} are another program's, which tracer does not write; its own JSON ends in .json alone"
+    )]
+    ForeignEnding(&'static str),
     /// It is there already.
     #[error("it exists; --force replaces it")]
     Exists,
@@ -68,12 +76,15 @@ impl Destination {
     /// Understands an argument of `-o`.
     ///
     /// # Errors
-    /// [`Reason::UnknownEnding`].
+    /// [`Reason::UnknownEnding`] and [`Reason::ForeignEnding`].
     pub fn parse(argument: &Path) -> Result<Self, Error> {
         if argument == Path::new("-") {
             return Ok(Self::Stdout);
         }
         let name = argument.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(ending) = FOREIGN.into_iter().find(|ending| name.ends_with(ending)) {
+            return Err(Error { path: argument.into(), reason: Reason::ForeignEnding(ending) });
+        }
         match Format::ALL.into_iter().find(|format| name.ends_with(format.ending())) {
             Some(format) => Ok(Self::File(argument.into(), format)),
             None => Err(Error { path: argument.into(), reason: Reason::UnknownEnding }),
@@ -237,6 +248,11 @@ mod tests {
             assert!(matches!(error.reason, Reason::UnknownEnding), "{name}");
             assert!(error.to_string().contains(".svg, .pb.gz, .folded or .json"), "{error}");
         }
+        for name in ["x.speedscope.json", "a.b/.dhat.json"] {
+            let error = Destination::parse(Path::new(name)).unwrap_err();
+            assert!(matches!(error.reason, Reason::ForeignEnding(ending) if name.ends_with(ending)), "{error}");
+        }
+        assert_eq!(destination("dhat.json").format(), Format::Json);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What this kernel can do, found out by trying: distributions carry features back, and configurations leave them out, so
 //! that a version number says little. Everything tried is undone at once, and concerns tracer's own process only.
 
-use std::{io, num::NonZeroU32, os::fd::OwnedFd, path::Path};
+use std::{error::Error as _, io, num::NonZeroU32, os::fd::OwnedFd, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::MapData,
     programs::{
-        UProbe,
+        ProgramError, UProbe,
         uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope},
     },
 };
@@ -33,8 +33,12 @@ pub(super) const RING_BYTES: u32 = 4096;
 
 /// A BPF program that does nothing.
 pub fn bpf_program() -> Tried {
-    load(&[MOVE_0_TO_R0, EXIT], None)?;
-    Ok(())
+    match load(&[MOVE_0_TO_R0, EXIT], None) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            Err(anyhow::anyhow!("this kernel has no BPF (CONFIG_BPF_SYSCALL), or a filter for system calls hides it"))
+        }
+        result => Ok(result.map(drop)?),
+    }
 }
 
 /// A ring buffer (Linux 5.8).
@@ -70,7 +74,7 @@ pub fn type_information() -> Tried {
 
 /// The kernel tracepoints that tracer follows processes by.
 pub fn tracepoints() -> Tried {
-    let tracefs = Tracefs::open()?;
+    let tracefs = Tracefs::open().map_err(|error| anyhow::anyhow!("tracefs cannot be opened: {error}"))?;
     for (_, category, name) in TRACEPOINTS {
         tracefs.id(category, name).map_err(|error| anyhow::anyhow!("{category}:{name}: {error}"))?;
     }
@@ -88,7 +92,12 @@ pub fn perf_event_uprobe() -> Tried {
         cookie: Some(0),
     };
     let own = NonZeroU32::new(std::process::id()).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
-    let link = program.attach(place, EXECUTABLE, own)?;
+    // Of a file that cannot be read it gives the name alone.
+    let why = |error: ProgramError| match error.source() {
+        Some(cause) => anyhow::anyhow!("{error}: {cause}"),
+        None => error.into(),
+    };
+    let link = program.attach(place, EXECUTABLE, own).map_err(why)?;
     program.detach(link)?;
     Ok(())
 }

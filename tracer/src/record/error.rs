@@ -45,6 +45,12 @@ pub enum SessionError {
         /// Why not.
         why: Unseen,
     },
+    /// Growth of the program break was wanted, and the kernel does not say where that is.
+    #[error(
+        "--event brk needs the kernel's type information, to find the program break by: /sys/kernel/btf/vmlinux does not have \
+         it (CONFIG_DEBUG_INFO_BTF)"
+    )]
+    NoBreak,
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Start {

@@ -39,6 +39,8 @@ pub struct Progress {
     pub samples: u64,
     /// Exact bytes so far.
     pub bytes: u64,
+    /// In how much of the time they were counted.
+    pub counted: Duration,
     /// Samples lost so far.
     pub lost: u64,
 }

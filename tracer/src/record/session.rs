@@ -96,10 +96,13 @@ impl Session {
     pub fn new(request: Request) -> Result<Self, SessionError> {
         let attacher = Arc::new(Attacher::start().map_err(SessionError::Attacher)?);
         let control = request.interval_control();
-        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so;
-        // the program break is not followed.
+        // Unknown offsets are zero: stacks then end at the trampoline of another tool's return probe, and say so.
         let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
         let types = KernelTypes::parse(&blob);
+        let program_break = types.as_ref().and_then(KernelTypes::program_break);
+        if request.event == Some(KernelEvent::Brk) && program_break.is_none() {
+            return Err(SessionError::NoBreak);
+        }
         let settings = Settings {
             interval: control.interval(),
             max_frames: request.max_frames,
@@ -110,7 +113,7 @@ impl Session {
             tracer: std::process::id(),
             return_probes: types.as_ref().and_then(KernelTypes::return_probes).unwrap_or_default(),
             parents: types.as_ref().and_then(KernelTypes::parents).unwrap_or_default(),
-            program_break: types.as_ref().and_then(KernelTypes::program_break).unwrap_or_default(),
+            program_break: program_break.unwrap_or_default(),
         };
         let options = Options { settings, ring_bytes: request.ring_bytes, live: request.live };
         let mut programs = Programs::load_through(&options, &attacher)?;

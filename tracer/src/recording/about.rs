@@ -207,6 +207,8 @@ pub enum Ended {
     Budget,
     /// The process that held the probes was ended by somebody else.
     ProbesGone,
+    /// tracer could not go on; a note says why.
+    Failed,
 }
 
 /// Exact counters of one probed function: kept on every call, not estimated.

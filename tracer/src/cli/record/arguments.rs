@@ -2,7 +2,6 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use anyhow::bail;
 use clap::ArgGroup;
 
 use super::Settings;
@@ -10,10 +9,12 @@ use crate::{
     cli::{
         functions::Functions,
         limits::Limits,
+        number,
         overhead::{self, MaxOverhead},
         scope::Scope,
         show,
         writing::{Writing, destinations},
+        wrong_usage,
     },
     output::Destination,
     probe::{kernel_event::KernelEvent, live::LiveOptions},
@@ -29,7 +30,7 @@ use crate::{
 )]
 pub struct Args {
     /// The process to trace, such as $(pidof server). May be given more than once
-    #[arg(short, long, value_name = "PID")]
+    #[arg(short, long, value_name = "PID", value_parser = number::process_id)]
     pid: Vec<u32>,
     /// Trace all processes that have this name now
     #[arg(short, long, value_name = "NAME")]
@@ -64,7 +65,7 @@ pub struct Args {
     live: bool,
     /// Sampled blocks in use that are followed at once, at most; when there are more, they are thinned out and the interval is
     /// raised. Released ones do not count: --max-samples bounds them
-    #[arg(long, value_name = "BLOCKS", default_value_t = 1 << 18, requires = "live", value_parser = clap::value_parser!(u32).range(1024..=1 << 22))]
+    #[arg(long, value_name = "BLOCKS", default_value_t = 1 << 18, requires = "live", value_parser = number::within(1024..=1 << 22))]
     live_blocks: u32,
     #[command(flatten)]
     show: show::Args,
@@ -115,7 +116,7 @@ impl Args {
             None => Scope::Processes(pid),
         };
         if matches!(scope, Scope::Program(_)) && output.contains(&Destination::Stdout) {
-            bail!("`-o -` would mix with what the program writes to stdout; name a file");
+            return Err(wrong_usage("`-o -` would mix with what the program writes to stdout; name a file"));
         }
         let event = event.of_kernel();
         let whole = matches!(scope, Scope::Program(_)) || interval == IntervalSetting::Fixed(0) || live;
@@ -136,7 +137,9 @@ impl Args {
         let functions = functions.wanted()?;
         let show = show.resolve()?;
         if let Some(view) = show.view.filter(|view| *view != View::Allocated && !live) {
-            bail!("the view {view} is of blocks whose release is followed: add --live, or leave --view out");
+            return Err(wrong_usage(format_args!(
+                "the view {view} is of blocks whose release is followed: add --live, or leave --view out"
+            )));
         }
         Ok(Settings { scope, functions, request, outputs, show, beside: None, force, quiet, verbose })
     }

@@ -51,7 +51,8 @@ pub fn lines(facts: impl IntoIterator<Item = String>) -> Vec<String> {
     lines
 }
 
-/// The numbers to judge the picture by: totals and how they are known, samples, completeness of stacks, losses.
+/// The numbers to judge the picture by: totals and how they are known, samples, losses, completeness of stacks. Losses come
+/// so early that they are above the picture, whatever else is not.
 pub fn facts(recording: &Recording, profile: &Profile) -> Vec<String> {
     let amount = match profile.view {
         View::Allocated => shown::totals(&profile.calibration, profile.source),
@@ -63,7 +64,7 @@ pub fn facts(recording: &Recording, profile: &Profile) -> Vec<String> {
         }
     };
     let samples = format!("{} samples, {}", count(recording.samples.len() as u64), interval(recording));
-    let mut facts = vec![amount, samples, completeness(recording), losses(recording)];
+    let mut facts = vec![amount, samples, losses(recording), completeness(recording)];
     if profile.calibration.in_windows() {
         facts.push(format!("counted in {}", shown::windows(&recording.about.epochs)));
     }

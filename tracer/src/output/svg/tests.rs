@@ -232,3 +232,20 @@ fn a_large_picture_in_regions_is_whole() {
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
     }
 }
+
+/// Above the picture, where everybody looks, even where all numbers are as long as they get.
+#[test]
+fn losses_are_in_the_subtitle() {
+    let mut exact = program::recording();
+    let mut live = program::live();
+    let (mut windows, mut bounds) = (program::in_windows(1), program::in_windows(4));
+    for recording in [&mut exact, &mut live, &mut windows, &mut bounds] {
+        recording.about.losses.ring_full = 12_345_678_901;
+        recording.samples = recording.samples.iter().cycle().take(100_000).cloned().collect();
+        recording.samples[0].interval = (1 << 10) - 1;
+        recording.samples[1].interval = (1 << 30) - 1;
+        let profile = Profile::new(recording);
+        let facts = heading::lines(heading::facts(recording, &profile));
+        assert!(facts[0].ends_with(" | 12,345,678,901 samples lost"), "{facts:?}");
+    }
+}

@@ -91,6 +91,7 @@ impl Session {
             elapsed: now - self.start,
             samples: self.samples.len() as u64,
             bytes,
+            counted: self.windows.as_ref().map_or(now - self.start, Windows::counted),
             lost: counters::loss(&losses, Loss::RingFull)
                 + counters::loss(&losses, Loss::ScratchBusy)
                 + self.undecodable,

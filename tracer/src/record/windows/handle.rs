@@ -7,13 +7,14 @@ use std::{
         mpsc::{Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
     Glance, Outcome,
     kernel::{Command, Kernel, Tools},
     run,
+    stopwatch::Stopwatch,
 };
 use crate::{
     allocators::Execution,
@@ -33,6 +34,8 @@ pub struct Windows {
     told: u64,
     /// Whether probes have ever gone.
     switching: Arc<AtomicBool>,
+    /// See [`Windows::counted`].
+    counted: Arc<Stopwatch>,
     /// See [`Windows::overhead`]: the bits of a number.
     overhead: Arc<AtomicU64>,
 }
@@ -71,7 +74,7 @@ impl Windows {
         let Some(meter) = programs.meter.take() else { return Ok(None) };
         let (commands, received) = channel();
         let (over, switching) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let overhead = Arc::new(AtomicU64::new(0));
+        let (overhead, counted) = (Arc::new(AtomicU64::new(0)), Arc::new(Stopwatch::running(begin.start)));
         let Begin { start, share, calibration, links, kinds } = begin;
         let tools = Tools {
             start,
@@ -82,6 +85,7 @@ impl Windows {
             commands: received,
             over: Arc::clone(&over),
             switching: Arc::clone(&switching),
+            counted: Arc::clone(&counted),
             overhead: Arc::clone(&overhead),
         };
         let mut kernel = Kernel::new(tools, links, kinds);
@@ -94,7 +98,7 @@ impl Windows {
             Ended { outcome, sums: kernel.sums(), hit: kernel.band() }
         };
         let thread = thread::Builder::new().name("windows".to_owned()).spawn(work)?;
-        Ok(Some(Self { commands, thread: Some(thread), over, told: 0, switching, overhead }))
+        Ok(Some(Self { commands, thread: Some(thread), over, told: 0, switching, counted, overhead }))
     }
 
     /// Takes over probes that are in. `kinds` is of all slots.
@@ -112,6 +116,11 @@ impl Windows {
     pub fn waits(&mut self) -> bool {
         let over = self.over.load(Ordering::Relaxed);
         std::mem::replace(&mut self.told, over) == over && self.switching.load(Ordering::Relaxed)
+    }
+
+    /// For how long calls were counted so far.
+    pub fn counted(&self) -> Duration {
+        self.counted.at(Instant::now())
     }
 
     /// Part of the target's CPU time that was spent so far, as far as it can be told: 0 before the first epoch is over.

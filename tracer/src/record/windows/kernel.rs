@@ -13,7 +13,7 @@ use std::{
 
 use aya::maps::MapError;
 
-use super::{Glance, Reading, World};
+use super::{Glance, Reading, World, stopwatch::Stopwatch};
 use crate::{
     allocators::Execution,
     estimate::band::Band,
@@ -63,6 +63,8 @@ pub struct Tools {
     pub over: Arc<AtomicU64>,
     /// Whether probes have ever gone.
     pub switching: Arc<AtomicBool>,
+    /// For how long calls were counted, likewise.
+    pub counted: Arc<Stopwatch>,
     /// Part of the target's CPU time that was spent so far, for others to know: the bits of a number.
     pub overhead: Arc<AtomicU64>,
 }
@@ -293,6 +295,7 @@ impl World for Kernel {
     fn count(&mut self, on: bool) {
         // It cannot fail for a map that is there.
         let _ = self.tools.settings.change(|settings| settings.enabled = u32::from(on));
+        self.tools.counted.run(on, Instant::now());
     }
 
     fn glance(&mut self) -> Glance {

@@ -8,6 +8,7 @@ pub mod handle;
 pub mod kernel;
 #[cfg(test)]
 mod simulation;
+pub mod stopwatch;
 #[cfg(test)]
 mod tests;
 pub mod world;
