@@ -8,6 +8,8 @@ mod children;
 mod comparison;
 mod coverage;
 mod cpu;
+mod depth;
+mod described;
 mod difference;
 mod dlopen;
 mod exact_counts;
