@@ -12,6 +12,7 @@ mod depth;
 mod described;
 mod difference;
 mod dlopen;
+mod estimates;
 mod exact_counts;
 mod fork_exec;
 mod gdb;
