@@ -1,4 +1,4 @@
-//! The target controls the files that tracer reads as root. Whatever they hold: no panic, and memory within bounds.
+//! The target controls the files that tracer reads as root. Whatever they hold: no panic, and memory and time within bounds.
 //!
 //! `TRACER_FUZZ_ITERATIONS` sets how many mutated files are built (default 4,000).
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
@@ -9,9 +9,11 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use object::read::ReadCache;
+use object::read::{ReadCache, ReadRef};
 use object::{Object, ObjectSection};
+use rustix::time::{ClockId, clock_gettime};
 use tracer::unwind::{BuildError, ModuleTable};
 use tracer_ebpf::abi::unwind::{MAX_ROWS_PER_PAGE, PAGE_SIZE};
 
@@ -46,12 +48,25 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs something and returns, with its result, the memory it took at its highest point.
-fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
+/// CPU time that building one table may take, also in a build for debugging. It says nothing about how fast tables are built: all files
+/// here are small, and work that grows faster than the file would take minutes.
+const MOST_CPU_TIME: Duration = Duration::from_secs(2);
+
+/// CPU time of this process: builds use all threads of a pool, and tests run one at a time.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Builds a table and returns, with it, the memory it took at its highest point. Not in unbounded time.
+fn build<'a>(file: impl ReadRef<'a>) -> (Result<ModuleTable, BuildError>, usize) {
     let before = IN_USE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    let result = run();
-    (result, PEAK.load(Ordering::Relaxed).saturating_sub(before))
+    let begun = cpu_time();
+    let result = ModuleTable::build(file);
+    let (memory, time) = (PEAK.load(Ordering::Relaxed).saturating_sub(before), cpu_time() - begun);
+    assert!(time < MOST_CPU_TIME, "{time:?}");
+    (result, memory)
 }
 
 const MIB: usize = 1 << 20;
@@ -169,7 +184,7 @@ fn mutated_files() {
     files.extend(tracer::unwind::vdso::image());
     let mut seeds = Vec::new();
     for file in files {
-        check(&ModuleTable::build(file.as_slice()).unwrap(), file.len() as u64);
+        check(&build(file.as_slice()).0.unwrap(), file.len() as u64);
         let parsed = object::File::parse(file.as_slice()).unwrap();
         let sections = [".eh_frame", ".debug_frame"].into_iter().filter_map(|name| parsed.section_by_name(name));
         let ranges = sections.filter_map(|section| section.file_range());
@@ -184,7 +199,7 @@ fn mutated_files() {
         let mut random = Random(iteration as u64);
         let mut bytes = file.clone();
         mutate(&mut bytes, range.clone(), &mut random);
-        let (table, memory) = peak(|| ModuleTable::build(bytes.as_slice()));
+        let (table, memory) = build(bytes.as_slice());
         highest = highest.max(memory);
         if let Ok(table) = table {
             check(&table, bytes.len() as u64);
@@ -233,7 +248,8 @@ fn rows_are_bounded_by_the_text() {
     // A new CFA at every byte, and on and on behind the function's end.
     let instructions = || (0..200_000_u32).flat_map(|n| [0x0e, 8 + 8 * (n % 8) as u8, 0x41]).collect::<Vec<u8>>();
     let (bytes, text) = with_eh_frame(10_000, |text| call_frame_information(0, [(text, 10_000, instructions())]));
-    let (table, memory) = peak(|| ModuleTable::build(bytes.as_slice()).unwrap());
+    let (table, memory) = build(bytes.as_slice());
+    let table = table.unwrap();
     assert_eq!(table.rows().len(), 10_000 + 1 - 1);
     assert_eq!(table.lookup(text + 7).unwrap().cfa_offset, 8 + 8 * 7);
     assert!(memory < MIB, "{memory}");
@@ -246,7 +262,8 @@ fn overlapping_functions_count_once() {
     let all =
         |text| (0..20_000).map(move |n| (text + n % 5000, [1 << 40, u64::MAX][n as usize % 2], instructions.clone()));
     let (bytes, text) = with_eh_frame(10_000, |text| call_frame_information(0, all(text)));
-    let (table, memory) = peak(|| ModuleTable::build(bytes.as_slice()).unwrap());
+    let (table, memory) = build(bytes.as_slice());
+    let table = table.unwrap();
     check(&table, bytes.len() as u64);
     assert_eq!(table.lookup(text).unwrap().cfa_offset, 16);
     assert_eq!(
@@ -269,7 +286,7 @@ fn entries_behind_a_terminator_and_of_the_wide_format_count() {
         bytes.extend(fde);
         bytes
     });
-    let table = ModuleTable::build(bytes.as_slice()).unwrap();
+    let table = build(bytes.as_slice()).0.unwrap();
     assert_eq!([0, 150, 299].map(|at| table.lookup(text + at).unwrap().cfa_offset), [8, 0, 48]);
     assert_eq!(table.coverage().no_info, 100);
 }
@@ -279,7 +296,7 @@ fn instructions_of_a_cie_do_not_multiply() {
     let _alone = alone();
     let functions = |text| (0..1000).map(move |n| (text + n, 1, vec![]));
     let (bytes, _) = with_eh_frame(1000, |text| call_frame_information(1 << 20, functions(text)));
-    let table = ModuleTable::build(bytes.as_slice()).unwrap();
+    let table = build(bytes.as_slice()).0.unwrap();
     assert_eq!((table.coverage().unreadable_entries, table.coverage().with_rule), (1000, 0));
 }
 
@@ -287,8 +304,20 @@ fn instructions_of_a_cie_do_not_multiply() {
 fn remembered_states_take_no_memory() {
     let _alone = alone();
     let (bytes, text) = with_eh_frame(64, |text| call_frame_information(0, [(text, 64, vec![0x0a; 4 * MIB])]));
-    let (table, memory) = peak(|| ModuleTable::build(bytes.as_slice()).unwrap());
+    let (table, memory) = build(bytes.as_slice());
+    let table = table.unwrap();
     assert_eq!(table.lookup(text).unwrap().cfa_offset, 0, "unsupported");
+    assert!(memory < MIB, "{memory}");
+}
+
+#[test]
+fn states_remembered_and_restored_take_little_time() {
+    let _alone = alone();
+    // Each copies all rules.
+    let instructions: Vec<u8> = [0x0a, 0x0b].repeat(MIB / 2);
+    let (bytes, text) = with_eh_frame(64, |text| call_frame_information(0, [(text, 64, instructions)]));
+    let (table, memory) = build(bytes.as_slice());
+    assert_eq!(table.unwrap().lookup(text).unwrap().cfa_offset, 8);
     assert!(memory < MIB, "{memory}");
 }
 
@@ -301,7 +330,7 @@ fn one_module_cannot_fill_the_dictionary() {
     };
     let different = |text| (0..20_000).map(move |n| function(text, n));
     let (bytes, _) = with_eh_frame(20_000, |text| call_frame_information(0, different(text)));
-    let table = ModuleTable::build(bytes.as_slice()).unwrap();
+    let table = build(bytes.as_slice()).0.unwrap();
     assert_eq!(table.rules().len(), 8192);
     assert_eq!(table.coverage().rows_without_rule, 20_000 - (8192 - 3));
     assert_eq!(table.coverage().unsupported, 20_000 - (8192 - 3));
@@ -327,35 +356,36 @@ fn claims_of_size_take_no_memory() {
     let headers = u64::from_le_bytes(bytes[0x28..0x30].try_into().unwrap()) as usize;
     let header_of = |name: &str| headers + 64 * file.section_by_name(name).unwrap().index().0;
     let huge = (1_u64 << 36).to_le_bytes();
-    let build = |patches: &[(usize, &[u8])]| {
+    let patched = |patches: &[(usize, &[u8])]| {
         let file = sparse(&bytes, patches);
-        let (table, memory) = peak(|| ModuleTable::build(&ReadCache::new(&file)));
+        let (table, memory) = build(&ReadCache::new(&file));
         assert!(memory < 2 * MIB, "{patches:x?}: {memory}");
         table
     };
-    let sound = build(&[]).unwrap();
+    let sound = patched(&[]).unwrap();
 
     assert!(matches!(
-        build(&[(header_of(".eh_frame") + 0x20, &huge)]),
+        patched(&[(header_of(".eh_frame") + 0x20, &huge)]),
         Err(BuildError::Section { name: ".eh_frame", .. })
     ));
     assert!(matches!(
-        build(&[(header_of(".debug_frame") + 0x20, &huge)]),
+        patched(&[(header_of(".debug_frame") + 0x20, &huge)]),
         Err(BuildError::Section { name: ".debug_frame", .. })
     ));
-    assert!(build(&[(header_of(".symtab") + 0x20, &huge)]).is_ok());
-    assert!(build(&[(header_of(".shstrtab") + 0x20, &huge)]).is_ok());
+    assert!(patched(&[(header_of(".symtab") + 0x20, &huge)]).is_ok());
+    assert!(patched(&[(header_of(".shstrtab") + 0x20, &huge)]).is_ok());
     // e_shnum = 0: the number is in the first section header.
-    assert!(build(&[(0x3c, &[0, 0]), (headers + 0x20, &0x4000_0000_u64.to_le_bytes())]).is_ok());
+    assert!(patched(&[(0x3c, &[0, 0]), (headers + 0x20, &0x4000_0000_u64.to_le_bytes())]).is_ok());
     // e_phnum = 0xffff: likewise.
-    let many = build(&[(0x38, &[0xff, 0xff]), (headers + 0x2c, &0x4000_0000_u32.to_le_bytes())]);
+    let many = patched(&[(0x38, &[0xff, 0xff]), (headers + 0x2c, &0x4000_0000_u32.to_le_bytes())]);
     assert!(matches!(many, Err(BuildError::Headers)));
 
     // The executable segment covers 16 GiB, then 2 GiB.
     let text = (0..12).map(|n| 0x40 + 56 * n).find(|&at| bytes[at..at + 8] == [1, 0, 0, 0, 5, 0, 0, 0]).unwrap();
-    assert!(matches!(build(&[(text + 0x20, &(1_u64 << 34).to_le_bytes())]), Err(BuildError::TextSpan(_))));
+    assert!(matches!(patched(&[(text + 0x20, &(1_u64 << 34).to_le_bytes())]), Err(BuildError::TextSpan(_))));
     let file = sparse(&bytes, &[(text + 0x20, &(1_u64 << 31).to_le_bytes())]);
-    let (table, memory) = peak(|| ModuleTable::build(&ReadCache::new(&file)).unwrap());
+    let (table, memory) = build(&ReadCache::new(&file));
+    let table = table.unwrap();
     assert_eq!((table.pages().len(), table.rows().len()), (1 << 19, sound.rows().len()));
     assert!(memory < 16 * MIB, "{memory}");
 }

@@ -1,7 +1,7 @@
 //! How sampled stacks compare with the truth: one by one, and counted over a recording.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     path::Path,
     sync::Arc,
@@ -78,6 +78,8 @@ pub struct Report {
     pub judged: Vec<Judged>,
     /// How walks ended that were not complete.
     pub ends: BTreeMap<WalkStatus, u64>,
+    /// The frames at which they ended.
+    pub ended_at: HashMap<Place, u64>,
     /// The first few stacks that are wrong, frame beside frame.
     pub differences: Vec<String>,
     /// The same for those that are truncated.
@@ -91,6 +93,9 @@ pub struct Judged {
     pub time_ns: u64,
     pub status: WalkStatus,
     pub verdict: Verdict,
+    /// Frames of the sample, and how many it would have were it complete.
+    pub frames: usize,
+    pub whole: usize,
 }
 
 /// Differences shown at most.
@@ -118,9 +123,18 @@ impl Report {
             report.longest = report.longest.max(got.len());
             if stack.status != WalkStatus::Complete {
                 *report.ends.entry(stack.status).or_default() += 1;
+                if let Some(last) = got.last() {
+                    *report.ended_at.entry(last.clone()).or_default() += 1;
+                }
             }
             let verdict = compare(&got, stack.status, &expected);
-            report.judged.push(Judged { time_ns: sample.time_ns, status: stack.status, verdict });
+            report.judged.push(Judged {
+                time_ns: sample.time_ns,
+                status: stack.status,
+                verdict,
+                frames: got.len(),
+                whole: expected.len() + 1,
+            });
             match verdict {
                 Verdict::Exact => report.exact += 1,
                 Verdict::CorrectPrefix => {

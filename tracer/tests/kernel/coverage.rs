@@ -22,6 +22,12 @@ use crate::{
 const ROUNDS: usize = 1000;
 const INTERVAL: u64 = 64 << 10;
 
+/// Sites whose intervals must not be too wide either. At the others no interval can be that is never too narrow. Blocks of
+/// `site_large` are missed once in nine million times: the estimate is the truth, and any interval around it holds it.
+/// `site_rare` has a sample in one round of eight, and where there is none, its interval must reach to what would hardly ever
+/// give none: to many times the truth. `site_tiny` has three samples a round: uncalibrated, 98.4 % of its intervals hold the truth.
+const BOUNDED: [&str; 3] = ["site_tiny", "site_mixed", "site_near"];
+
 /// What every round allocates at one site.
 #[derive(Debug, Deserialize)]
 struct Truth {
@@ -123,11 +129,10 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
     for score in alone.iter().chain(&calibrated) {
         assert!(score.coverage() >= 0.92, "an interval is too narrow: {:.3}", score.coverage());
     }
-    // Where a site has a few samples or its variance is next to nothing, an interval that is never too narrow is often too wide.
-    for (truth, score) in
-        truth.iter().zip(&alone).filter(|(truth, _)| ["site_mixed", "site_near"].contains(&truth.site.as_str()))
-    {
-        assert!(score.coverage() <= 0.99, "{}: an interval is too wide: {:.3}", truth.site, score.coverage());
+    for (bounded, scores) in [(&["site_mixed", "site_near"][..], &alone), (&BOUNDED, &calibrated)] {
+        for (truth, score) in truth.iter().zip(scores).filter(|(truth, _)| bounded.contains(&truth.site.as_str())) {
+            assert!(score.coverage() <= 0.99, "{}: an interval is too wide: {:.3}", truth.site, score.coverage());
+        }
     }
     // Ratios have a bias of their own at few samples; plain estimates have none.
     for (truth, score) in truth.iter().zip(&alone) {

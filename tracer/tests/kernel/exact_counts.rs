@@ -18,21 +18,21 @@ use crate::{
     recording::{EVERY, ONLY_KEYED, alone, record, request},
 };
 
-const PROGRAM: Build = Build::new(Compiler::Gcc, "allocate.c", &["-O2"]);
+pub const PROGRAM: Build = Build::new(Compiler::Gcc, "allocate.c", &["-O2"]);
 const THREADS: &str = "3";
 /// Sizes from here on are beyond the address space.
 const UNGRANTED: u64 = 1 << 47;
 
 /// Calls that are alike, as the program made them.
 #[derive(Clone, Debug, Deserialize)]
-struct Calls {
+pub struct Calls {
     thread: String,
-    site: String,
+    pub site: String,
     function: String,
-    size: u64,
+    pub size: u64,
     alignment: u64,
     null_pointer: bool,
-    calls: u64,
+    pub calls: u64,
 }
 
 impl Calls {
@@ -54,9 +54,9 @@ impl Calls {
     }
 }
 
-/// Runs the program under a recording; what it says it did comes along.
-fn run(request: Request, rounds: &str) -> (RawRecording, Vec<Calls>) {
-    let mut program = Program::start(&PROGRAM.compile(), &[THREADS, rounds], None);
+/// Runs the program under a recording; what it says it did comes along. `failures`: how often it asks for what cannot be had.
+pub fn run(request: Request, rounds: &str, failures: &str) -> (RawRecording, Vec<Calls>) {
+    let mut program = Program::start(&PROGRAM.compile(), &[THREADS, rounds, failures], None);
     let (recording, said) = record(program.pid(), request, || {
         program.go();
         program.line()
@@ -100,7 +100,7 @@ fn expected(recording: &RawRecording, truth: &[Calls]) -> Counts {
 #[test]
 fn counters_are_exact() {
     let Some(_guard) = alone() else { return };
-    let (recording, truth) = run(request(ONLY_KEYED), "2000");
+    let (recording, truth) = run(request(ONLY_KEYED), "2000", "1");
     let calls: u64 = truth.iter().map(|calls| calls.calls).sum();
     println!("{calls} calls from {THREADS} threads, {} kinds", truth.len());
     assert!(calls > 300_000, "{calls}");
@@ -110,7 +110,7 @@ fn counters_are_exact() {
 #[test]
 fn every_call_is_sampled_where_it_was_made() {
     let Some(_guard) = alone() else { return };
-    let (recording, truth) = run(request(EVERY), "100");
+    let (recording, truth) = run(request(EVERY), "100", "1");
     assert_eq!(recording.losses.samples(), 0);
     // By thread, site and size.
     let mut expected: BTreeMap<(String, String, u64), u64> = BTreeMap::new();

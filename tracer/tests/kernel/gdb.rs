@@ -5,6 +5,7 @@ use std::{fs, process::Command};
 use tracer_ebpf::abi::sample::WalkStatus;
 
 use crate::{
+    described::Described,
     names::Names,
     programs::{Build, Compiler, Program, source},
     recording::{EVERY, alone, record, request},
@@ -13,22 +14,33 @@ use crate::{
 
 /// Allocated by the program where it then blocks.
 const SIZE: u64 = 4242;
-/// Functions of the program that must be on the stack, innermost first; libc's sorting stands between `compare` and `through_qsort`.
-const CHAIN: [&str; 6] = ["innermost", "with_alloca", "compare", "through_qsort", "recursive", "main"];
+/// What the functions' names hold that must be on the stack, innermost first; libc's sorting stands between `compare` and
+/// `through_qsort`.
+const C: &[&str] = &["innermost", "with_alloca", "compare", "through_qsort", "recursive", "main"];
+/// libstdc++ stands between `Failure`, a destructor, and `catching`.
+const CXX: &[&str] = &["innermost", "Failure", "catching", "visit", "recursive", "main"];
+/// Such a program has its unwind information in `.debug_frame` alone.
+const DEBUG_FRAME: &[&str] = &["-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
 
 #[test]
 fn gdb_sees_the_same_stack() {
     let Some(_guard) = alone() else { return };
-    for build in [
-        Build::new(Compiler::Gcc, "blocked.c", &["-O2"]),
-        Build::new(Compiler::Gcc, "blocked.c", &["-O0"]),
-        Build::new(Compiler::Clang, "blocked.c", &["-O2"]),
-    ] {
-        compare(&build);
+    compare(&Build::new(Compiler::Gcc, "blocked.c", &["-O2"]), C);
+    compare(&Build::new(Compiler::Gcc, "blocked.c", &["-O0"]), C);
+    compare(&Build::new(Compiler::Clang, "blocked.c", &["-O2"]), C);
+    let debug_frame = Build::new(Compiler::Gcc, "blocked.c", DEBUG_FRAME);
+    let own = compare(&debug_frame, C);
+    let eh_frame = Described::read(&debug_frame.compile());
+    let described: Vec<_> =
+        own.iter().filter(|(place, _)| eh_frame.holds(place.address)).map(|(_, name)| name).collect();
+    assert_eq!(described, ["_start"], "all but the start of every program is to be unwound by .debug_frame");
+    for compiler in [Compiler::Gxx, Compiler::Clangxx] {
+        compare(&Build::new(compiler, "blocked.cpp", &["-O2"]), CXX);
     }
 }
 
-fn compare(build: &Build) {
+/// Compares the stacks. `chain`: functions that must be on it. The frames of the program itself.
+fn compare(build: &Build, chain: &[&str]) -> Vec<(Place, String)> {
     let mut program = Program::start(&build.compile(), &[], None);
     let pid = program.pid();
     let (recording, debugger) = record(pid, request(EVERY), || {
@@ -53,22 +65,24 @@ fn compare(build: &Build) {
         .collect();
     // The innermost function has gone on since it allocated; from its caller on everything must be equal.
     let callers = |stack: &[(Place, String)]| {
-        let at = stack.iter().position(|(_, name)| name == CHAIN[0]).expect("the innermost function is on the stack");
+        let found = stack.iter().position(|(_, name)| name.contains(chain[0]));
+        let at = found.expect("the innermost function is on the stack");
         stack[at + 1..].to_vec()
     };
     let (sampled, seen) = (callers(&sampled), callers(&debugger));
-    println!("{build}: {} frames above {}: {sampled:?}", sampled.len(), CHAIN[0]);
+    println!("{build}: {} frames above {}: {sampled:?}", sampled.len(), chain[0]);
     let places = |stack: &[(Place, String)]| stack.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>();
     assert_eq!(places(&sampled), places(&seen), "{build}");
-    // libc's own functions may have names that only gdb knows, from debug information.
-    let program_names = |stack: &[(Place, String)]| -> Vec<String> {
-        let own = |place: &Place| place.module.as_deref() == Some(&*real_path(&build.compile()));
-        stack.iter().filter(|(place, _)| own(place)).map(|(_, name)| name.clone()).collect()
+    // Libraries' own functions may have names that only gdb knows, from debug information.
+    let own = |stack: Vec<(Place, String)>| -> Vec<(Place, String)> {
+        let path = real_path(&build.compile());
+        stack.into_iter().filter(|(place, _)| place.module.as_deref() == Some(&*path)).collect()
     };
-    assert_eq!(program_names(&sampled), program_names(&seen), "{build}");
-    let mut distinct = program_names(&sampled);
-    distinct.dedup();
-    assert_eq!(distinct[..5], CHAIN[1..], "{build}");
+    let sampled = own(sampled);
+    assert_eq!(sampled, own(seen), "{build}");
+    let mut names = sampled.iter().map(|(_, name)| name);
+    assert!(chain[1..].iter().all(|wanted| names.any(|name| name.contains(wanted))), "{build}: {sampled:?}");
+    sampled
 }
 
 /// A function's name without what compilers add for its clones, and of which gdb shows only a part.
@@ -86,6 +100,8 @@ fn backtrace(pid: u32) -> Vec<(Place, String)> {
             &pid.to_string(),
             "-ex",
             "set backtrace past-main on",
+            "-ex",
+            "set print demangle off",
             "-x",
             &source("backtrace.py"),
         ])

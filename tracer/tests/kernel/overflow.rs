@@ -13,7 +13,7 @@ use crate::{
 fn samples_lost_are_counted() {
     let Some(_guard) = alone() else { return };
     let path = Build::new(Compiler::Gcc, "allocate.c", &["-O2"]).compile();
-    let mut program = Program::start(&path, &["3", "200"], None);
+    let mut program = Program::start(&path, &["3", "200", "1"], None);
     // A page: about ten samples.
     let tiny = Request { ring_bytes: 4096, ..request(EVERY) };
     let (recording, ()) = record(program.pid(), tiny, || {

@@ -27,6 +27,8 @@ const PROGRAM: Build = Build::new(Compiler::Gcc, "torture.c", &["-O2"]);
 const SEED: &str = "1";
 const THREADS: &str = "2";
 const ALLOCATIONS: &str = "20000";
+/// Of a recursion.
+const LEVELS: &str = "20";
 /// No process has this number: PID_MAX_LIMIT in include/linux/threads.h.
 const NOBODY: u32 = 1 << 22;
 /// How far off an address is found with the mappings of the other copy.
@@ -63,7 +65,7 @@ fn no_stack_mixes_two_copies() {
     let Some(_guard) = alone() else { return };
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let file = TruthFile::create(directory.path(), 256 << 20);
-    let arguments = [SEED, THREADS, ALLOCATIONS];
+    let arguments = [SEED, THREADS, ALLOCATIONS, LEVELS];
     let mut program = Program::start(&PROGRAM.compile(), &arguments, Some((file.path(), Shim::Separate)));
     let (pid, over) = (program.pid(), AtomicBool::new(false));
     let (recording, replaced) = record(pid, request(ONLY_KEYED), || {

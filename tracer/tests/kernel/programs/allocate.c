@@ -1,7 +1,8 @@
 // Knows what it allocates: every function of the malloc family, from named functions, in several threads.
 //
-// allocate THREADS ROUNDS: says `ready`, waits; allocates; says what it did as one line of JSON, waits, ends. Between the
-// first line and the second, nothing but the functions `site_*` allocates.
+// allocate THREADS ROUNDS FAILURES: says `ready`, waits; allocates; says what it did as one line of JSON, waits, ends. Between the
+// first line and the second, nothing but the functions `site_*` allocates. FAILURES: how often each thread asks for what no allocator
+// grants.
 
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -31,7 +32,7 @@ struct counts {
 static struct counts all[MAX_THREADS];
 static __thread struct counts *mine;
 static pthread_barrier_t barrier;
-static int rounds;
+static int rounds, failures;
 
 static void note(const char *site, const char *function, uint64_t size, uint64_t alignment, uint64_t null_pointer) {
     // More cannot be had: such a call asks for no number of bytes that could be counted.
@@ -141,13 +142,14 @@ SITE one_round(void) {
         site_posix_memalign(alignments[i], 1000 + i);
         site_aligned_alloc(alignments[i], 4096 * (i + 1));
         site_memalign(alignments[i], 0);
+        site_memalign(alignments[i], 700 << i);
     }
     site_valloc(3000);
     site_pvalloc(5000);
 }
 
 // Sizes that no allocator grants.
-SITE failures(void) {
+SITE fail(void) {
     site_malloc(UINT64_C(1) << 50);
     site_calloc(UINT64_C(1) << 25, UINT64_C(1) << 26);
     site_calloc(UINT64_C(1) << 40, UINT64_C(1) << 40);
@@ -170,7 +172,8 @@ static void *run_thread(void *number) {
     pthread_barrier_wait(&barrier);
     for (int i = 0; i < rounds; i++)
         one_round();
-    failures();
+    for (int i = 0; i < failures; i++)
+        fail();
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     return NULL;
@@ -189,8 +192,9 @@ static void print(const char *format, ...) {
 
 int main(int argc, char **argv) {
     pthread_t ids[MAX_THREADS];
-    int threads = argc == 3 ? atoi(argv[1]) : 0;
-    rounds = argc == 3 ? atoi(argv[2]) : 0;
+    int threads = argc == 4 ? atoi(argv[1]) : 0;
+    rounds = argc == 4 ? atoi(argv[2]) : 0;
+    failures = argc == 4 ? atoi(argv[3]) : 0;
     if (threads < 1 || threads > MAX_THREADS || rounds < 1)
         return 2;
     // Threads are made, which allocates, before anyone looks.

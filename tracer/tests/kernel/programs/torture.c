@@ -1,6 +1,7 @@
 // Calls itself in every way that makes a stack hard to unwind, and allocates at the bottom.
 //
-// torture SEED THREADS ALLOCATIONS: each thread walks random call trees until it has allocated that often.
+// torture SEED THREADS ALLOCATIONS LEVELS: each thread walks random call trees until it has allocated that often. Some begin
+// below a recursion of LEVELS to LEVELS + 149 levels.
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -19,6 +20,8 @@
 
 #define FRAME __attribute__((noinline)) static uintptr_t
 #define STACK_BYTES (1 << 20)
+// Of a thread: musl's default would not do for a recursion.
+#define THREAD_STACK_BYTES (8 << 20)
 
 // A thread's walk: its random state and what it has done.
 struct walk {
@@ -476,7 +479,17 @@ static uintptr_t step(struct walk *w, int depth) {
     return frames[draw(w) % (sizeof frames / sizeof *frames)](w, depth - 1);
 }
 
+// Two levels below it at most, so that it decides how long the stack is.
+FRAME deep(struct walk *w, int levels) {
+    char room[16];
+    uintptr_t result = levels <= 0 ? step(w, 2) : deep(w, levels - 1);
+    // Something to do after the call: the recursion must not become a loop.
+    touch(room);
+    return result + 1;
+}
+
 static pthread_key_t key;
+static int least_levels;
 
 // Allocates while its thread ends.
 static void at_thread_end(void *walk) {
@@ -491,15 +504,19 @@ static void *run_thread(void *walk) {
     if (alternate.ss_sp == MAP_FAILED || sigaltstack(&alternate, NULL) != 0)
         abort();
     pthread_setspecific(key, walk);
-    while (w->allocations < w->wanted)
+    while (w->allocations < w->wanted) {
+        for (int i = draw(w) % 8; i > 0; i--)
+            deep(w, least_levels + draw(w) % 150);
         step(w, 2 + draw(w) % 22);
+    }
     return NULL;
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4)
+    if (argc != 5)
         return 2;
     int threads = atoi(argv[2]);
+    least_levels = atoi(argv[4]);
     struct walk walks[64] = {0};
     pthread_t ids[64];
     if (threads < 1 || threads > 64)
@@ -510,6 +527,9 @@ int main(int argc, char **argv) {
     action.sa_flags &= ~SA_ONSTACK;
     sigaction(SIGUSR2, &action, NULL);
     pthread_key_create(&key, at_thread_end);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
 
     say("ready");
     await_line();
@@ -517,7 +537,7 @@ int main(int argc, char **argv) {
         walks[i].random = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15 + i + 1;
         walks[i].wanted = atol(argv[3]);
         if (i > 0)
-            pthread_create(&ids[i], NULL, run_thread, &walks[i]);
+            pthread_create(&ids[i], &attributes, run_thread, &walks[i]);
     }
     run_thread(&walks[0]);
     long allocations = walks[0].allocations;

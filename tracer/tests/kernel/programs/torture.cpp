@@ -1,11 +1,15 @@
-// What C++ adds to the ways of making a stack: exceptions, destructors, virtual calls, templates, the standard library.
+// What C++ adds to the ways of making a stack: exceptions, destructors, virtual calls, templates, the standard library; and what
+// it has in common with C, with exceptions on top.
 //
-// torture SEED THREADS ALLOCATIONS: each thread walks random call trees until it has allocated that often.
+// torture SEED THREADS ALLOCATIONS LEVELS: each thread walks random call trees until it has allocated that often. Some begin
+// below a recursion of LEVELS to LEVELS + 149 levels.
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -22,9 +26,17 @@
 #include <variant>
 #include <vector>
 
+#include <sys/mman.h>
+#include <ucontext.h>
+
 #include "start.h"
 
+// Arrays of variable length are an extension.
+#pragma GCC diagnostic ignored "-Wvla"
+
 #define FRAME __attribute__((noinline)) static std::uintptr_t
+
+static constexpr std::size_t STACK_BYTES = 1 << 20;
 
 struct Walk {
     std::uint64_t random;
@@ -303,9 +315,185 @@ FRAME aligned_local(Walk &w, int depth) {
     return step(w, depth) + local.bytes[depth & 63];
 }
 
+// --- Frames of unknown size, with exceptions through them. ---
+
+FRAME on_alloca(Walk &w, int depth) {
+    std::size_t bytes = 16 + w.draw() % 1000;
+    char *room = static_cast<char *>(__builtin_alloca(bytes));
+    std::memset(room, depth, bytes);
+    touch(*room);
+    OnTheWayOut guard{w, depth / 3};
+    return throw_below(w, depth, 1) + room[bytes / 2];
+}
+FRAME catch_from_alloca(Walk &w, int depth) {
+    try {
+        return on_alloca(w, depth);
+    } catch (const Failure &failure) {
+        return step(w, depth / 2) + failure.depth;
+    }
+}
+
+FRAME variable_length(Walk &w, int depth) {
+    int length = 1 + w.draw() % 100;
+    long numbers[length];
+    std::iota(numbers, numbers + length, depth);
+    std::uintptr_t result = step(w, depth);
+    for (int i = 0; i < length; i++) {
+        // A second array inside the loop: the stack pointer moves up and down, and an exception finds it anywhere.
+        char inner[1 + numbers[i] % 7];
+        touch(*inner);
+        if (i != length / 2)
+            continue;
+        try {
+            result += throw_below(w, depth / 2, 0);
+        } catch (const Failure &failure) {
+            touch(*inner);
+            result += step(w, depth / 2) + failure.depth;
+        }
+    }
+    return result + numbers[length - 1];
+}
+
+FRAME tail_call(Walk &w, int depth) { return step(w, depth); }
+FRAME tail_member(Shape &shape, Walk &w, int depth) { return shape.visit(w, depth); }
+FRAME pass_tail(Walk &w, int depth) {
+    Big big;
+    touch(big);
+    return tail_member(big, w, depth) + 1;
+}
+
+// Two levels below it at most, so that it decides how long the stack is.
+FRAME deep(Walk &w, int levels) {
+    char room[16];
+    std::uintptr_t result = levels <= 0 ? step(w, 2) : deep(w, levels - 1);
+    // Something to do after the call: the recursion must not become a loop.
+    touch(room);
+    return result + 1;
+}
+
+// --- Signals, raised where allocating and throwing are safe. ---
+
+struct Interrupted {
+    Walk *walk;
+    int depth;
+    bool leaves; // by an exception
+    int handlers; // running now
+};
+static thread_local Interrupted interrupted;
+
+struct InHandler {
+    InHandler() { interrupted.handlers++; }
+    ~InHandler() { interrupted.handlers--; }
+};
+
+static void on_signal(int number, siginfo_t *, void *context) {
+    InHandler running;
+    auto [walk, depth, leaves, handlers] = interrupted;
+    if (number == SIGILL)
+        static_cast<ucontext_t *>(context)->uc_mcontext.gregs[REG_RIP] += 2; // behind the ud2
+    step(*walk, depth);
+    try {
+        throw_below(*walk, depth, 1);
+    } catch (const Failure &failure) {
+        step(*walk, failure.depth / 2);
+    }
+    // Through the frame of the signal, to who caused it. Nothing is blocked that would have to be released.
+    if (leaves)
+        throw_failure(*walk, depth);
+}
+
+// Interrupted with rbp changed and the stack pointer moved. The compiler takes it for a call, and calls may throw.
+extern "C" void trap();
+__asm__(".text\n"
+        ".type trap,@function\n"
+        "trap:\n"
+        ".cfi_startproc\n"
+        "push %rbp\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        ".cfi_rel_offset %rbp,0\n"
+        "mov $0x1234,%ebp\n"
+        "sub $40,%rsp\n"
+        ".cfi_adjust_cfa_offset 40\n"
+        "ud2\n"
+        "add $40,%rsp\n"
+        ".cfi_adjust_cfa_offset -40\n"
+        "pop %rbp\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        ".cfi_restore %rbp\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        ".size trap,.-trap\n");
+
+FRAME raise_signal(Walk &w, int depth) {
+    interrupted.walk = &w, interrupted.depth = depth / 2, interrupted.leaves = false;
+    // libc declares that `raise` does not throw; this handler returns.
+    std::raise(w.draw() % 2 ? SIGUSR1 : SIGUSR2);
+    return step(w, depth) + 1;
+}
+
+FRAME throw_from_signal(Walk &w, int depth) {
+    try {
+        OnTheWayOut guard{w, depth / 3};
+        interrupted.walk = &w, interrupted.depth = depth / 2, interrupted.leaves = w.draw() % 4 != 0;
+        trap();
+        return step(w, depth);
+    } catch (const Failure &failure) {
+        return step(w, depth / 2) + failure.depth;
+    }
+}
+
+// --- Coroutines. ---
+
+struct Coroutine {
+    Walk *walk;
+    int depth;
+    ucontext_t *self, *other;
+};
+static thread_local Coroutine coroutine;
+
+static void run_coroutine() {
+    auto [walk, depth, self, other] = coroutine;
+    step(*walk, depth);
+    try {
+        throw_below(*walk, depth, 2);
+    } catch (const Failure &failure) {
+        step(*walk, failure.depth / 2);
+    }
+    // Never from inside a handler of an exception: the thread's list of those caught is that of all its stacks.
+    swapcontext(self, other);
+    try {
+        OnTheWayOut guard{*walk, depth / 3};
+        throw_failure(*walk, depth - 1);
+    } catch (const std::exception &) {
+    }
+}
+
+FRAME coroutines(Walk &w, int depth) {
+    // A signal in a coroutine would start at the top of the alternate stack, over the handler that called us.
+    if (interrupted.handlers > 0)
+        return step(w, depth) + 1;
+    void *room = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        std::abort();
+    ucontext_t here, there;
+    getcontext(&there);
+    there.uc_stack.ss_sp = room;
+    there.uc_stack.ss_size = STACK_BYTES;
+    there.uc_link = &here;
+    makecontext(&there, run_coroutine, 0);
+    coroutine = {&w, depth / 2, &there, &here};
+    swapcontext(&here, &there);
+    std::uintptr_t result = step(w, depth / 2);
+    swapcontext(&here, &there);
+    munmap(room, STACK_BYTES);
+    return result + 1;
+}
+
 static constexpr std::uintptr_t (*frames[])(Walk &, int) = {
-    catch_here,      rethrow, by_pointer,     through_noexcept, virtual_call,  templates, pass_variadic,
-    function_object, sort,    member_pointer, once,             aligned_local,
+    catch_here,      rethrow,         by_pointer,     through_noexcept,  virtual_call,  templates,
+    pass_variadic,   function_object, sort,           member_pointer,    once,          aligned_local,
+    catch_from_alloca, variable_length, tail_call,    pass_tail,         raise_signal,  throw_from_signal,
+    coroutines,
 };
 
 __attribute__((noinline)) static std::uintptr_t step(Walk &w, int depth) {
@@ -314,14 +502,32 @@ __attribute__((noinline)) static std::uintptr_t step(Walk &w, int depth) {
     return frames[w.draw() % std::size(frames)](w, depth - 1);
 }
 
+static int least_levels;
+
 static void run(Walk &w) {
-    while (w.allocations < w.wanted)
+    stack_t alternate = {};
+    alternate.ss_size = STACK_BYTES;
+    alternate.ss_sp = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (alternate.ss_sp == MAP_FAILED || sigaltstack(&alternate, nullptr) != 0)
+        std::abort();
+    while (w.allocations < w.wanted) {
+        for (int i = w.draw() % 8; i > 0; i--)
+            deep(w, least_levels + w.draw() % 150);
         step(w, 1 + w.draw() % 14);
+    }
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4)
+    if (argc != 5)
         return 2;
+    struct sigaction action = {};
+    action.sa_sigaction = on_signal;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    sigaction(SIGUSR1, &action, nullptr);
+    sigaction(SIGILL, &action, nullptr);
+    action.sa_flags &= ~SA_ONSTACK;
+    sigaction(SIGUSR2, &action, nullptr);
+    least_levels = std::atoi(argv[4]);
     std::vector<Walk> walks(std::atoi(argv[2]));
     std::vector<std::thread> threads;
     say("ready");

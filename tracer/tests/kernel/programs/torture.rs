@@ -1,6 +1,7 @@
 //! Rust's ways of making a stack: closures, generics, trait objects, iterators, growing collections, panics.
 //!
-//! `torture SEED THREADS ALLOCATIONS`: each thread walks random call trees until it has allocated that often.
+//! `torture SEED THREADS ALLOCATIONS LEVELS`: each thread walks random call trees until it has allocated that often. Some begin
+//! below a recursion of LEVELS to LEVELS + 149 levels.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -234,8 +235,20 @@ fn catching(walk: &mut Walk, depth: u32) -> u64 {
     plain(walk, depth)
 }
 
-fn run(mut walk: Walk) -> u64 {
+/// Two levels below it at most, so that it decides how long the stack is.
+#[inline(never)]
+fn deep(walk: &mut Walk, levels: u64) -> u64 {
+    let result = if levels == 0 { step(walk, 2) } else { deep(walk, levels - 1) };
+    // Something to do after the call: the recursion must not become a loop.
+    black_box(result) ^ 1
+}
+
+fn run(mut walk: Walk, least_levels: u64) -> u64 {
     while walk.allocations < walk.wanted {
+        if walk.draw() % 4 == 0 {
+            let levels = least_levels + walk.draw() % 150;
+            deep(&mut walk, levels);
+        }
         let depth = 1 + walk.draw() % 12;
         step(&mut walk, depth as u32);
     }
@@ -248,12 +261,14 @@ fn await_line() {
 
 fn main() {
     let arguments: Vec<u64> = std::env::args().skip(1).map(|argument| argument.parse().expect("a number")).collect();
-    let &[seed, threads, wanted] = arguments.as_slice() else { panic!("torture SEED THREADS ALLOCATIONS") };
+    let &[seed, threads, wanted, levels] = arguments.as_slice() else {
+        panic!("torture SEED THREADS ALLOCATIONS LEVELS")
+    };
     println!("ready");
     await_line();
     let walk = move |n| Walk { random: (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) + n, allocations: 0, wanted };
-    let others: Vec<_> = (1..threads).map(|n| thread::spawn(move || run(walk(n)))).collect();
-    let mut allocations = run(walk(0));
+    let others: Vec<_> = (1..threads).map(|n| thread::spawn(move || run(walk(n), levels))).collect();
+    let mut allocations = run(walk(0), levels);
     for other in others {
         allocations += other.join().expect("the thread runs to its end");
     }

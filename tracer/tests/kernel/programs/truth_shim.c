@@ -46,7 +46,7 @@ void *REAL(realloc)(void *, size_t);
 
 #define MAGIC UINT64_C(0x31687475727400)
 #define KEY (UINT64_C(1) << 62)
-#define MAX_FRAMES 2048
+#define MAX_FRAMES 4096
 #define MAX_TABLE_WORDS 8192
 
 struct header {
