@@ -6,16 +6,18 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    io,
     os::fd::{AsFd as _, AsRawFd as _},
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use aya::maps::{Array, Map, MapData, MapError};
-use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
-use tracer_ebpf::abi::unwind::SHARD_WORDS;
+use aya::maps::{Array, IterableMap as _, Map, MapData, MapError};
+use aya_obj::generated::{bpf_cmd, bpf_map_type::BPF_MAP_TYPE_ARRAY};
+use tracer_ebpf::abi::unwind::{Rule, SHARD_WORDS};
 
 use super::{
+    bpf::{bpf_command, zeroed_attribute},
     programs::Maps,
     value::{Shard, Value},
 };
@@ -31,9 +33,12 @@ pub enum UploadError {
     /// A map.
     #[error("BPF map for unwind tables: {0}")]
     Map(#[from] MapError),
+    /// The rules of tables.
+    #[error("handing over the rules of unwind tables failed: {0}")]
+    Rules(io::Error),
     /// No memory for a shard.
     #[error("mapping a shard of unwind tables failed: {0}")]
-    Mapping(std::io::Error),
+    Mapping(io::Error),
 }
 
 /// The shards that the kernel has.
@@ -56,9 +61,7 @@ impl Uploaded {
     /// See [`UploadError`].
     pub fn upload(&mut self, maps: &mut Maps, placements: &mut Placements) -> Result<(), UploadError> {
         let (first, rules) = placements.take_new_rules();
-        for (index, rule) in (first..).zip(rules) {
-            maps.rules.set(index, Value(*rule), 0)?;
-        }
+        upload_rules(&maps.rules, first, rules).map_err(UploadError::Rules)?;
         for DirtyShard { shard, words, changed } in placements.take_dirty() {
             let mapped = match self.shards.entry(shard) {
                 Entry::Occupied(entry) => MappedShard::new(&MapData::from_id(*entry.get())?)?,
@@ -79,6 +82,22 @@ impl Uploaded {
     }
 }
 
+/// Hands over rules, all in one system call: a large program has more than a thousand.
+fn upload_rules(map: &Array<MapData, Value<Rule>>, first: u32, rules: &[Rule]) -> io::Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let indices: Vec<u32> = (first..).take(rules.len()).collect();
+    let mut attribute = zeroed_attribute();
+    // SAFETY: every field of the union is plain data.
+    let batch = unsafe { &mut attribute.batch };
+    batch.keys = indices.as_ptr() as u64;
+    batch.values = rules.as_ptr() as u64;
+    batch.count = indices.len() as u32;
+    batch.map_fd = map.map().fd().as_fd().as_raw_fd() as u32;
+    bpf_command(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attribute).map(drop)
+}
+
 /// An empty shard.
 fn new_shard() -> Result<MapData, MapError> {
     let description = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY as u32, 4, SHARD_BYTES as u32, 1, MMAPABLE);
@@ -94,7 +113,7 @@ impl MappedShard {
         };
         match NonNull::new(address) {
             Some(address) if address.as_ptr() != libc::MAP_FAILED => Ok(Self { words: address.cast() }),
-            _ => Err(UploadError::Mapping(std::io::Error::last_os_error())),
+            _ => Err(UploadError::Mapping(io::Error::last_os_error())),
         }
     }
 

@@ -2,17 +2,17 @@
 
 use std::time::UNIX_EPOCH;
 
-use tracer_ebpf::abi::sample::{Frame, NO_COUNTER, WalkStatus};
+use tracer_ebpf::abi::sample::{Frame, NO_COUNTER};
 
-use super::{discover::Probed, live::Fate, raw::RawRecording, samples::StoredSample, stacks::RawStack};
+use super::{discover::Probed, ends::Ends, live::Fate, raw::RawRecording, stacks::RawStack};
 use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent},
     recording::{
-        About, Block, Function, Location, LocationIndex, Recording, Sample, Stack, StackEnd,
-        about::{Counter, Epoch, Process, SizeClass, Source, Truncation, Unwinding},
+        About, Block, Function, Location, LocationIndex, Recording, Sample, Stack,
+        about::{Counter, Epoch, Process, SizeClass, Source},
     },
-    symbolize::{self, Frames, Symbolized, Unresolved, kernel},
-    target::{self, Module, Modules},
+    symbolize::{self, Frames, Symbolized, kernel},
+    target::{self, Modules},
 };
 
 /// Names all frames and puts the recording together.
@@ -21,9 +21,9 @@ pub fn assemble(raw: RawRecording) -> Recording {
     let mut processes = raw.targets.iter().map(process);
     let process = processes.next().unwrap_or_default();
     let pid = process.pid;
-    let stacks: Vec<Stack> =
-        raw.parts.stacks.iter().map(|stack| named_stack(stack, &mut frames, &raw.modules)).collect();
-    let unwinding = unwinding(&raw.parts.stacks, &raw.parts.samples, &raw.modules);
+    let ends = Ends { modules: &raw.modules, without_table: &raw.without_table };
+    let stacks: Vec<Stack> = raw.parts.stacks.iter().map(|stack| named_stack(stack, &mut frames, &ends)).collect();
+    let unwinding = ends.count(&raw.parts.stacks, &raw.parts.samples);
     let leaves: Vec<(LocationIndex, &str)> = raw
         .points
         .iter()
@@ -148,94 +148,14 @@ fn classes(counters: &ClassCounters) -> Vec<SizeClass> {
         .collect()
 }
 
-fn named_stack(stack: &RawStack, frames: &mut Frames, modules: &Modules) -> Stack {
-    let end = match stack.status {
-        WalkStatus::Complete => StackEnd::Complete,
-        status => {
-            let module = short_name(path(modules, stack.stopped_in));
-            StackEnd::Truncated(match module {
-                "" => reason(status).to_owned(),
-                module => format!("{} in {module}", reason(status)),
-            })
-        }
-    };
+fn named_stack(stack: &RawStack, frames: &mut Frames, ends: &Ends<'_>) -> Stack {
     Stack {
         frames: stack.frames.iter().map(|&frame| frames.location(stack.process, frame)).collect(),
-        end,
+        end: ends.of(stack),
         frame_pointer_frames: stack.frame_pointer_frames,
     }
 }
 
-/// Counts samples by how complete their stacks are.
-fn unwinding(stacks: &[RawStack], samples: &[StoredSample], modules: &Modules) -> Unwinding {
-    let mut by_stack = vec![0u64; stacks.len()];
-    for sample in samples {
-        if let Some(count) = by_stack.get_mut(sample.stack as usize) {
-            *count += 1;
-        }
-    }
-    let mut unwinding = Unwinding::default();
-    for (stack, samples) in stacks.iter().zip(by_stack) {
-        match stack.status {
-            WalkStatus::Complete if stack.frame_pointer_frames == 0 => unwinding.complete += samples,
-            WalkStatus::Complete => unwinding.assisted += samples,
-            status => {
-                let (text, module) = (reason(status), path(modules, stack.stopped_in));
-                match unwinding.truncated.iter_mut().find(|known| known.reason == text && known.module == module) {
-                    Some(known) => known.samples += samples,
-                    None => unwinding.truncated.push(Truncation {
-                        reason: text.to_owned(),
-                        module: module.to_owned(),
-                        samples,
-                        hint: hint(status, modules.get(stack.stopped_in)).to_owned(),
-                    }),
-                }
-            }
-        }
-    }
-    unwinding.truncated.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| a.module.cmp(&b.module)));
-    unwinding
-}
-
 fn path(modules: &Modules, number: u16) -> &str {
     modules.get(number).map_or("", |module| module.path.as_str())
-}
-
-fn short_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Why a walk ended early, for people.
-fn reason(status: WalkStatus) -> &'static str {
-    match status {
-        WalkStatus::Complete => "complete",
-        WalkStatus::NoMapping => "caller in memory that is not known to hold code",
-        WalkStatus::NoTable => "unwind table not loaded",
-        WalkStatus::NoInfo => "no unwind information",
-        WalkStatus::Unsupported => "unwind rule of an unsupported form",
-        WalkStatus::Unreadable => "stack memory unreadable",
-        WalkStatus::NotAbove => "caller's frame not above its callee's",
-        WalkStatus::TooDeep => "deeper than --max-depth",
-        WalkStatus::Corrupt => "unwind table inconsistent",
-        WalkStatus::Stale => "mappings being read again",
-        WalkStatus::NoProcess => "process not known yet",
-        WalkStatus::Trapped => "inside the trap of a probe",
-    }
-}
-
-/// What the user can do about it. `module`: where the walk ended.
-fn hint(status: WalkStatus, module: Option<&Module>) -> &'static str {
-    match status {
-        WalkStatus::NoMapping => {
-            "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof"
-        }
-        WalkStatus::NoTable => match module.map(Module::facts) {
-            Some(Err(missing)) => Unresolved::File(missing).hint(),
-            _ => "raise --unwind-memory",
-        },
-        WalkStatus::NoInfo => "rebuild the module with -fasynchronous-unwind-tables, or install its debug package",
-        WalkStatus::TooDeep => "raise --max-depth (up to 1024)",
-        WalkStatus::Corrupt => "this is a bug in tracer; please report it",
-        _ => "",
-    }
 }

@@ -24,12 +24,21 @@ pub struct Attached {
     points: Vec<Probed>,
     /// Links that nobody has taken over.
     links: Vec<Link>,
-    /// Breakpoints that are in place: module, file offset, scope.
-    places: HashSet<(u16, u64, Scope)>,
+    /// Breakpoints that are in place.
+    places: HashSet<Place>,
+}
+
+/// A breakpoint belongs to a file, not to the state of it that a module is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    device: u64,
+    inode: u64,
+    file_offset: u64,
+    scope: Scope,
 }
 
 impl Attached {
-    /// Probes those of `points` that are not probed yet, module by module. `process` maps them.
+    /// Probes those of `points` that are not probed yet, module by module. `process` maps them. Whether there were any.
     ///
     /// # Errors
     /// See [`AttachError`].
@@ -40,15 +49,18 @@ impl Attached {
         points: &[Probed],
         process: u32,
         scope: Scope,
-    ) -> Result<(), AttachError> {
+    ) -> Result<bool, AttachError> {
+        let before = self.places.len();
         let mut modules: Vec<u16> = points.iter().map(|point| point.module).collect();
         modules.sort_unstable();
         modules.dedup();
         for module in modules {
-            let Some(path) = processes.attach_path(module) else { continue };
+            let state = processes.modules().get(module).and_then(Module::state);
+            let Some((path, state)) = processes.attach_path(module).zip(state) else { continue };
+            let place = |file_offset| Place { device: state.device, inode: state.inode, file_offset, scope };
             let (mut counted, mut live) = (Vec::new(), LivePoints::default());
             for probed in points.iter().filter(|point| point.module == module) {
-                self.add(probed, scope, &mut counted, &mut live)?;
+                self.add(probed, place, &mut counted, &mut live)?;
             }
             // What ends blocks before what begins them.
             let probes = programs.attach_live(&path, &live, scope)?;
@@ -62,19 +74,19 @@ impl Attached {
                 self.links.push(Link::new(scope, probes, file, counted, breakpoint));
             }
         }
-        Ok(())
+        Ok(self.places.len() > before)
     }
 
     /// Adds the breakpoints of a function, where they are not in place yet.
     fn add(
         &mut self,
         probed: &Probed,
-        scope: Scope,
+        place: impl Fn(u64) -> Place,
         counted: &mut Vec<Point>,
         live: &mut LivePoints,
     ) -> Result<(), AttachError> {
-        let Probed { module, point } = probed;
-        if !self.places.insert((*module, point.file_offset, scope)) {
+        let point = &probed.point;
+        if !self.places.insert(place(point.file_offset)) {
             return Ok(());
         }
         let at = |cookie: Cookie| Point { file_offset: point.file_offset, cookie: cookie.0 };
@@ -83,15 +95,15 @@ impl Attached {
             return Ok(());
         }
         let slot = self.slot(probed)?;
-        let place = point.cookie(slot).map(at);
+        let entry = point.cookie(slot).map(at);
         match &point.end {
-            End::Return => live.returning.extend(place),
+            End::Return => live.returning.extend(entry),
             End::Exits(exits) => {
-                live.leaving.extend(place);
-                let new = exits.iter().copied().filter(|&exit| self.places.insert((*module, exit, scope)));
+                live.leaving.extend(entry);
+                let new = exits.iter().copied().filter(|&exit| self.places.insert(place(exit)));
                 live.exits.extend(new.map(|file_offset| Point { file_offset, cookie: 0 }));
             }
-            End::Unwatched | End::Unseen(_) => counted.extend(place),
+            End::Unwatched | End::Unseen(_) => counted.extend(entry),
         }
         Ok(())
     }
@@ -120,7 +132,7 @@ impl Attached {
     /// Takes away the links of a scope, of those that were not handed over, and forgets what was probed in it.
     pub fn forget_scope(&mut self, scope: Scope) {
         self.links.retain(|link| link.scope != scope);
-        self.places.retain(|(_, _, of)| *of != scope);
+        self.places.retain(|place| place.scope != scope);
     }
 
     /// What the kernel does with the instructions under the breakpoints, by slot.

@@ -14,6 +14,7 @@ use tracer_ebpf::abi::{
     sample::ProcessChange,
 };
 
+use super::without_table::WithoutTable;
 use crate::{
     probe::{
         programs::Maps,
@@ -22,7 +23,7 @@ use crate::{
     },
     recording::about::Losses,
     target::{self, ExecutableMapping, Modules, Scan},
-    unwind::{self, ModuleSource, ModuleTable, Placements},
+    unwind::{self, ModuleIdentity, ModuleSource, ModuleTable, Placements},
 };
 
 /// Why a process's mappings could not be brought into the kernel.
@@ -71,8 +72,8 @@ pub struct Processes {
 enum Unwinding {
     /// By its table, which begins there.
     Table(Arc<ModuleTable>, u32),
-    /// There is a table, but no room for it, or the file is unreadable.
-    NoTable,
+    /// It is not.
+    Without(WithoutTable),
 }
 
 /// A process rests at least this long between two readings of its mappings, and [`REST_SHARE`] times as long as the last
@@ -174,7 +175,9 @@ impl Processes {
         };
         let scan = self.scan(process)?;
         self.lost.mappings += scan.dropped + scan.unnumbered;
-        self.build_tables(&scan);
+        if !self.build_tables(&scan) {
+            self.changed.insert(process);
+        }
         self.uploaded.upload(maps, &mut self.placements)?;
         let value = self.process_value(process, &scan.mappings, changes);
         if !scan.new_modules.is_empty() {
@@ -223,11 +226,15 @@ impl Processes {
         self.modules.get(module)?.descriptor_path()
     }
 
-    /// The modules, and what was lost.
-    pub fn finish(self, losses: &mut Losses) -> Modules {
+    /// The modules, those that have no table, and what was lost.
+    pub fn finish(self, losses: &mut Losses) -> (Modules, HashMap<u16, WithoutTable>) {
         losses.mappings += self.lost.mappings;
         losses.tables += self.lost.tables;
-        self.modules
+        let without = |(number, unwinding)| match unwinding {
+            Unwinding::Without(reason) => Some((number, reason)),
+            Unwinding::Table(..) => None,
+        };
+        (self.modules, self.unwinding.into_iter().filter_map(without).collect())
     }
 
     fn forget(&mut self, maps: &mut Maps, process: u32) {
@@ -238,32 +245,41 @@ impl Processes {
         let _ = maps.changes.remove(&process);
     }
 
-    fn build_tables(&mut self, scan: &Scan) {
+    /// Builds the tables of modules that have none. False where a file changed meanwhile: its mappings are to be read again.
+    fn build_tables(&mut self, scan: &Scan) -> bool {
         let mut new: Vec<u16> = scan.mappings.iter().map(|mapping| mapping.module).collect();
         new.sort_unstable();
         new.dedup();
         new.retain(|number| !self.unwinding.contains_key(number));
+        let mut unchanged = true;
         for new in new.chunks(TOGETHER) {
             let source = |&number: &u16| {
-                let source = ModuleSource::File(self.modules.get(number)?.file()?);
-                Some((number, (source.identity().ok()?, source)))
+                let module = self.modules.get(number)?;
+                Some((number, (ModuleIdentity::File(module.state()?), ModuleSource::File(module.file()?))))
             };
             let (numbers, sources): (Vec<u16>, Vec<_>) = new.iter().filter_map(source).unzip();
             let tables = unwind::build(&sources);
-            for (number, (identity, _)) in numbers.into_iter().zip(&sources) {
+            for (number, (identity, source)) in numbers.into_iter().zip(&sources) {
                 let unwinding = match tables.get(identity) {
+                    // The table may be that of contents which came after those that the module stands for.
+                    _ if !source.identity().is_ok_and(|now| now == *identity) => {
+                        unchanged = false;
+                        Unwinding::Without(WithoutTable::Changed)
+                    }
                     Some(Ok(table)) => match self.placements.place(*identity, table) {
                         Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),
-                        Err(_) => {
+                        Err(error) => {
                             self.lost.tables += 1;
-                            Unwinding::NoTable
+                            Unwinding::Without(WithoutTable::NoRoom(error))
                         }
                     },
-                    _ => Unwinding::NoTable,
+                    Some(Err(error)) => Unwinding::Without(WithoutTable::NotBuilt(Arc::clone(error))),
+                    None => continue,
                 };
                 self.unwinding.insert(number, unwinding);
             }
         }
+        unchanged
     }
 
     /// The kernel's view of the mappings.
@@ -329,5 +345,39 @@ impl Processes {
             }
             _ => vec![whole],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, process::Command, time::SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_before_its_table_is_built_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = directory.path().join("sleep");
+        std::fs::copy("/usr/bin/sleep", &copy).unwrap();
+        let mut child = Command::new(&copy).arg("60").spawn().unwrap();
+        let mut processes = Processes::new(Modules::new(), 1 << 20);
+        let table_of_copy = |processes: &mut Processes| {
+            let scan = processes.scan(child.id()).unwrap();
+            let is_copy = |module: &&target::Module| module.path.ends_with("/sleep");
+            let number = processes.modules().iter().filter(is_copy).last().unwrap().number;
+            if !processes.unwinding.contains_key(&number) {
+                File::open(&copy).unwrap().set_modified(SystemTime::now()).unwrap();
+            }
+            let is_unchanged = processes.build_tables(&scan);
+            (number, is_unchanged, processes.unwinding.get(&number).cloned())
+        };
+        let (first, is_unchanged, table) = table_of_copy(&mut processes);
+        assert!(!is_unchanged && matches!(table, Some(Unwinding::Without(WithoutTable::Changed))), "{table:?}");
+        let scan = processes.scan(child.id()).unwrap();
+        assert!(processes.build_tables(&scan));
+        let (second, is_unchanged, table) = table_of_copy(&mut processes);
+        assert!(second != first && is_unchanged && matches!(table, Some(Unwinding::Table(..))), "{table:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

@@ -1,8 +1,11 @@
 //! A recording before names are given to addresses.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
-use super::{discover::Probed, samples::SampleParts};
+use super::{discover::Probed, samples::SampleParts, without_table::WithoutTable};
 use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent, programs::Programs},
     recording::about::{Cost, CpuTime, Ended, Epoch, Live, Losses},
@@ -25,6 +28,8 @@ pub struct RawRecording {
     pub cpu: Option<CpuTime>,
     /// Modules by number, their files open.
     pub modules: Modules,
+    /// Those that have no unwind table, though their files are open.
+    pub without_table: HashMap<u16, WithoutTable>,
     /// What samples were taken at; `None` = allocations.
     pub event: Option<KernelEvent>,
     /// Probed functions by slot.

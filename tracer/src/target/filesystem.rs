@@ -9,7 +9,9 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+use super::file_state::FileState;
 
 /// The file system as one mount namespace sees it. Stays usable after the process has ended.
 #[derive(Debug)]
@@ -48,7 +50,12 @@ impl Root {
     /// # Errors
     /// When there is no regular file, or it cannot be opened.
     pub fn open(&self, path: &Path) -> io::Result<File> {
-        read_regular(&openat2(&self.root, path, PATH_ONLY, Mode::empty(), INSIDE)?)
+        self.find(path)?.open()
+    }
+
+    /// The same, without opening it for reading.
+    pub(crate) fn find(&self, path: &Path) -> io::Result<FoundFile> {
+        FoundFile::new(openat2(&self.root, path, PATH_ONLY, Mode::empty(), INSIDE)?)
     }
 
     /// Opens a regular file of the directory `/tmp`, where anyone may plant a symbolic link: none is followed.
@@ -58,23 +65,40 @@ impl Root {
     pub fn open_in_tmp(&self, name: &str) -> io::Result<File> {
         let tmp = self.tmp.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let resolve = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
-        read_regular(&openat2(tmp, name, PATH_ONLY, Mode::empty(), resolve)?)
+        FoundFile::new(openat2(tmp, name, PATH_ONLY, Mode::empty(), resolve)?)?.open()
     }
 }
 
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
-/// Opens `path` of tracer's own file system, a link of `/proc` for example, when it leads to a regular file.
-pub(crate) fn open_regular(path: &str) -> io::Result<File> {
-    read_regular(&openat2(CWD, path, PATH_ONLY, Mode::empty(), ResolveFlags::empty())?)
+/// A regular file that is held, but not open for reading.
+#[derive(Debug)]
+pub(crate) struct FoundFile {
+    path_only: OwnedFd,
+    /// Its state when it was found.
+    pub(crate) state: FileState,
 }
 
-fn read_regular(path_only: &OwnedFd) -> io::Result<File> {
-    if FileType::from_raw_mode(fstat(path_only)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+impl FoundFile {
+    /// Finds `path` in tracer's own file system, a link of `/proc` for example, when it leads to a regular file.
+    pub(crate) fn at(path: &str) -> io::Result<Self> {
+        Self::new(openat2(CWD, path, PATH_ONLY, Mode::empty(), ResolveFlags::empty())?)
     }
-    File::open(format!("/proc/self/fd/{}", path_only.as_raw_fd()))
+
+    fn new(path_only: OwnedFd) -> io::Result<Self> {
+        let held = File::from(path_only);
+        let data = held.metadata()?;
+        if !data.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Self { path_only: held.into(), state: FileState::from(&data) })
+    }
+
+    /// Opens it for reading.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        File::open(format!("/proc/self/fd/{}", self.path_only.as_raw_fd()))
+    }
 }
 
 #[cfg(test)]
@@ -111,8 +135,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert_eq!(open_regular(pipe.to_str().unwrap()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        assert!(open_regular("/dev/null").is_err());
-        assert!(open_regular("/").is_err());
+        assert_eq!(FoundFile::at(pipe.to_str().unwrap()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(FoundFile::at("/dev/null").is_err());
+        assert!(FoundFile::at("/").is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod cpu_clock;
 pub mod elf;
+pub mod file_state;
 pub mod filesystem;
 pub mod identity;
 pub mod mappings;
@@ -12,6 +13,7 @@ pub mod module;
 pub mod modules;
 
 pub use cpu_clock::CpuClocks;
+pub use file_state::FileState;
 pub use identity::{Process, ProcessError};
 pub use mappings::MappingKind;
 pub use module::Module;

@@ -13,7 +13,8 @@ use rustix::fs::{MemfdFlags, major, memfd_create};
 use thiserror::Error;
 
 use super::elf::{self, BuildId, ElfError, ElfFacts, ElfReader};
-use super::filesystem::{Root, open_regular};
+use super::file_state::FileState;
+use super::filesystem::{FoundFile, Root};
 use super::identity::printable;
 use super::mappings::{Entry, MappingKind, Mappings};
 
@@ -70,7 +71,7 @@ pub enum Missing {
 pub(crate) struct Contents {
     pub(crate) file: Arc<File>,
     pub(crate) facts: ElfFacts,
-    size: u64,
+    state: FileState,
     modified: (i64, i64),
     deleted: bool,
 }
@@ -91,6 +92,11 @@ impl Module {
         Some(Arc::clone(&self.contents.as_ref().ok()?.file))
     }
 
+    /// The state of the file that this module stands for; `None` where its contents are not known.
+    pub fn state(&self) -> Option<FileState> {
+        Some(self.contents.as_ref().ok()?.state())
+    }
+
     /// A path by which the kernel opens this very file, whatever has happened to its name. Valid while `self` lives.
     pub fn descriptor_path(&self) -> Option<PathBuf> {
         let contents = self.contents.as_ref().ok()?;
@@ -106,7 +112,7 @@ impl Module {
     pub(crate) fn unchanged(&self) -> Result<&Contents, Missing> {
         let contents = self.contents.as_ref().map_err(|missing| *missing)?;
         let now = contents.file.metadata().map_err(|_| Missing::Unreadable)?;
-        if (now.len(), (now.mtime(), now.mtime_nsec())) != (contents.size, contents.modified) {
+        if (now.len(), (now.mtime(), now.mtime_nsec())) != (contents.state.size, contents.modified) {
             // Touched only? The build id names the contents.
             let facts = ElfFacts::read(&elf::reader(&contents.file)).map_err(|_| Missing::Changed)?;
             if facts.build_id.is_none() || facts != contents.facts {
@@ -133,40 +139,58 @@ impl Contents {
             return Err(Missing::TooLarge);
         }
         let facts = ElfFacts::read(&elf::reader(&file)).map_err(Missing::Elf)?;
-        let modified = (data.mtime(), data.mtime_nsec());
-        Ok(Self { file: Arc::new(file), facts, size: data.len(), modified, deleted: data.nlink() == 0 })
+        let (state, modified) = (FileState::from(&data), (data.mtime(), data.mtime_nsec()));
+        Ok(Self { file: Arc::new(file), facts, state, modified, deleted: data.nlink() == 0 })
     }
 
-    /// Opens the file of a mapping.
+    /// The state of the file when it was opened.
+    pub(super) fn state(&self) -> FileState {
+        self.state
+    }
+
+    /// Finds the file of a mapping.
     ///
     /// # Errors
     /// The outer error is that the mapping is gone by now.
-    pub(super) fn open(pid: u32, entry: &Entry) -> Result<Result<Self, Missing>, Gone> {
-        let map_files = open_regular(&format!("/proc/{pid}/map_files/{:x}-{:x}", entry.start, entry.end));
-        let file = match map_files {
-            Ok(file) => Ok(file),
+    pub(super) fn find(pid: u32, entry: &Entry) -> Result<Result<FoundFile, Missing>, Gone> {
+        let map_files = FoundFile::at(&format!("/proc/{pid}/map_files/{:x}-{:x}", entry.start, entry.end));
+        let found = match map_files {
+            Ok(found) => Ok(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Gone),
             // Without CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE that directory is closed (proc_pid_map_files(5)).
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::open_by_path(pid, entry),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::find_by_path(pid, entry),
             Err(_) => Err(Missing::Unreadable),
         };
-        match file {
-            Ok(file) if is_another(pid, entry, &file) => Err(Gone),
-            file => Ok(file.and_then(Self::new)),
+        match found {
+            // The program has mapped another one in its place after its mappings were read.
+            Ok(found) if found.state.inode != entry.inode && found.state.device == entry.device => Err(Gone),
+            found => Ok(found),
         }
     }
 
+    /// Opens a file that was found for a mapping, and has not been opened for any before.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(super) fn open(pid: u32, entry: &Entry, found: &FoundFile) -> Result<Result<Self, Missing>, Gone> {
+        // Where files lie in layers (overlayfs) the numbers may be those of different layers; then the mapping must still be there.
+        if found.state.inode != entry.inode && !is_mapped(pid, entry) {
+            return Err(Gone);
+        }
+        Ok(found.open().map_err(|_| Missing::Unreadable).and_then(Self::new))
+    }
+
     /// The file that has the mapping's path now, if it is the mapped one.
-    fn open_by_path(pid: u32, entry: &Entry) -> Result<File, Missing> {
+    fn find_by_path(pid: u32, entry: &Entry) -> Result<FoundFile, Missing> {
         let path = Path::new(OsStr::from_bytes(&entry.path));
-        let file = Root::of_process(pid).and_then(|root| root.open(path)).map_err(|error| match error.kind() {
+        let found = Root::of_process(pid).and_then(|root| root.find(path)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Missing::Replaced,
             _ => Missing::Unreadable,
         })?;
-        let data = file.metadata().map_err(|_| Missing::Unreadable)?;
+        let FileState { device, inode, .. } = found.state;
         // btrfs and overlayfs show one device number in the mappings and another here; both have major number 0.
-        let same_device = data.dev() == entry.device || major(data.dev()) == 0 && major(entry.device) == 0;
-        if data.ino() == entry.inode && same_device { Ok(file) } else { Err(Missing::Replaced) }
+        let same_device = device == entry.device || major(device) == 0 && major(entry.device) == 0;
+        if inode == entry.inode && same_device { Ok(found) } else { Err(Missing::Replaced) }
     }
 
     /// Copies the vdso out of the process. Gives the bytes too.
@@ -191,20 +215,10 @@ impl Contents {
     }
 }
 
-/// Whether a file is not the mapped one: the program may have mapped another one in its place after its mappings were read. A wrong
-/// file would unwind all stacks through the module by a wrong table.
-fn is_another(pid: u32, entry: &Entry, file: &File) -> bool {
-    let Ok(data) = file.metadata() else { return false };
-    if data.ino() == entry.inode {
-        return false;
-    }
-    // Where files lie in layers (overlayfs) the numbers may be those of different layers; then the mapping must still be there.
-    let is_there = |now: Mappings| {
-        now.executable.iter().any(|now| {
-            (now.start, now.end, now.device, now.inode) == (entry.start, entry.end, entry.device, entry.inode)
-        })
-    };
-    data.dev() == entry.device || !Mappings::read(pid).is_ok_and(is_there)
+/// Whether a process has this mapping now.
+fn is_mapped(pid: u32, entry: &Entry) -> bool {
+    let place = |entry: &Entry| (entry.start, entry.end, entry.device, entry.inode);
+    Mappings::read(pid).is_ok_and(|now| now.executable.iter().any(|now| place(now) == place(entry)))
 }
 
 /// The mapping does not exist any more.
@@ -221,34 +235,39 @@ mod tests {
         mappings.executable.into_iter().find(|entry| (entry.start..entry.end).contains(&address)).unwrap()
     }
 
+    fn open(entry: &Entry) -> Result<Result<Contents, Missing>, Gone> {
+        let found = Contents::find(std::process::id(), entry)?.unwrap();
+        Contents::open(std::process::id(), entry, &found)
+    }
+
     #[test]
     fn the_file_is_found_by_path_when_its_inode_agrees() {
         let mut entry = entry_of_own_code();
-        Contents::open_by_path(std::process::id(), &entry).unwrap();
+        Contents::find_by_path(std::process::id(), &entry).unwrap();
         entry.inode += 1;
-        assert_eq!(Contents::open_by_path(std::process::id(), &entry).unwrap_err(), Missing::Replaced);
+        assert_eq!(Contents::find_by_path(std::process::id(), &entry).unwrap_err(), Missing::Replaced);
         entry.path = b"/proc/self/no-such-file".to_vec();
-        assert_eq!(Contents::open_by_path(std::process::id(), &entry).unwrap_err(), Missing::Replaced);
+        assert_eq!(Contents::find_by_path(std::process::id(), &entry).unwrap_err(), Missing::Replaced);
         entry.path = b"/dev/null".to_vec();
-        assert_eq!(Contents::open_by_path(std::process::id(), &entry).unwrap_err(), Missing::Unreadable);
+        assert_eq!(Contents::find_by_path(std::process::id(), &entry).unwrap_err(), Missing::Unreadable);
     }
 
     #[test]
     fn a_file_that_came_in_place_of_the_mapped_one_is_not_taken_for_it() {
         let entry = entry_of_own_code();
         let other = Entry { inode: entry.inode + 1, ..entry.clone() };
-        assert!(Contents::open(std::process::id(), &other).is_err());
+        assert!(open(&other).is_err());
         // Of another device by its number: nothing like it is mapped.
         let other = Entry { device: entry.device + 1, ..other };
-        assert!(Contents::open(std::process::id(), &other).is_err());
-        Contents::open(std::process::id(), &entry).unwrap().unwrap();
+        assert!(open(&other).is_err());
+        open(&entry).unwrap().unwrap();
     }
 
     #[test]
     fn a_mapping_that_is_gone_is_told_from_one_that_cannot_be_read() {
         let mut entry = entry_of_own_code();
-        Contents::open(std::process::id(), &entry).unwrap().unwrap();
+        open(&entry).unwrap().unwrap();
         entry.end += 0x1000;
-        assert!(Contents::open(std::process::id(), &entry).is_err());
+        assert!(open(&entry).is_err());
     }
 }

@@ -7,8 +7,10 @@ use std::io::{self, Read};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::elf::ElfError;
+use super::file_state::FileState;
+use super::filesystem::FoundFile;
 use super::mappings::{Entry, MappingKind, Mappings};
-use super::module::{Contents, Missing, Module};
+use super::module::{Contents, Gone, Missing, Module};
 
 /// Module numbers have 15 bits in a [`Frame`](tracer_ebpf::abi::sample::Frame), 0 means none, and the last one is the kernel's.
 pub const MAX_MODULES: usize = tracer_ebpf::abi::sample::KERNEL_MODULE as usize - 1;
@@ -21,9 +23,11 @@ pub struct Modules {
     modules: Vec<Module>,
     /// More are not opened: a program may map any number.
     files_at_most: usize,
-    /// By device and inode as the mappings name them. An open file keeps its inode from being given to another.
-    files: HashMap<(u64, u64), u16>,
-    /// Files whose contents are not known, by path too: their inode may be given to another.
+    files_open: usize,
+    /// By what was found through a mapping. A file that is written to makes a new module: tables and names of the old one are
+    /// not those of what it holds now.
+    files: HashMap<FileState, u16>,
+    /// Files that were not found, by device, inode and path as the mappings name them.
     missing: HashMap<(u64, u64, Vec<u8>), u16>,
     vdsos: Vec<(Vec<u8>, u16)>,
     /// What the last scan of each process found.
@@ -42,9 +46,22 @@ struct Key {
 
 #[derive(Clone, Copy, Debug)]
 struct Resolved {
+    /// Of its file.
+    state: Option<FileState>,
     module: u16,
     bias: u64,
     kind: MappingKind,
+}
+
+/// Why a mapping has no module.
+#[derive(Clone, Copy, Debug)]
+enum NoModule {
+    /// It is gone.
+    Gone,
+    /// It holds code that no ELF file describes.
+    ByFramePointer,
+    /// There is no number for it, or it cannot be read. Nothing is known of its code, not even whether it keeps frame pointers.
+    Unknown,
 }
 
 /// One executable mapping, in process addresses.
@@ -58,7 +75,7 @@ pub struct ExecutableMapping {
     pub file_offset: u64,
     /// ELF virtual address = process address - bias (wrapping). 0 where there is no module.
     pub bias: u64,
-    /// Number of the module; 0 for none: code made at run time, or a file that is not ELF.
+    /// Number of the module; 0 for none: code made at run time, a file that is not ELF, or one for which there is no number.
     pub module: u16,
     /// What it holds. A file that is not ELF counts as [`MappingKind::Anonymous`]: programs put their code there.
     pub kind: MappingKind,
@@ -89,7 +106,13 @@ impl Modules {
     }
 
     /// Reads the mappings of a process and opens the files not seen before. Call it again whenever the mappings may
-    /// have changed: what stayed costs a line of text.
+    /// have changed: what stayed costs a line of text, and for each file a look at its state. A mapping that looks like the one
+    /// that was there may be another: a library that was unloaded, overwritten and loaded again has the same place, device and
+    /// inode.
+    ///
+    /// A file that is written to while it is mapped changes what the mapping holds, but for pages that the process has written
+    /// to. So its state now says what stands there now; stacks between the writing and the next reading are by the table of
+    /// what stood there before. Nothing tells of such writes. Few programs live on after one.
     ///
     /// # Errors
     /// When the mappings cannot be read, or the process has ended.
@@ -101,19 +124,12 @@ impl Modules {
         for entry in &executable {
             let &Entry { start, end, file_offset, device, inode, .. } = entry;
             let key = Key { start, end, file_offset, device, inode };
-            // An anonymous mapping is anonymous at once; nothing to remember.
-            let resolved = match before.get(&key) {
-                Some(resolved) => *resolved,
-                None => match self.resolve(process, entry, &mut scan) {
-                    Some(resolved) => resolved,
-                    None => {
-                        scan.dropped += 1;
-                        continue;
-                    }
-                },
+            let Some(resolved) = self.resolve(process, entry, before.get(&key), &mut scan) else {
+                scan.dropped += 1;
+                continue;
             };
             now.insert(key, resolved);
-            let Resolved { module, bias, kind } = resolved;
+            let Resolved { module, bias, kind, .. } = resolved;
             scan.mappings.push(ExecutableMapping { start, end, file_offset, bias, module, kind });
         }
         self.processes.insert(process, now);
@@ -162,58 +178,77 @@ impl Modules {
         self.add(Contents::path(&contents, &entry), &entry, contents, &mut Scan::default()).unwrap()
     }
 
-    /// `None` when the mapping is gone.
-    fn resolve(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<Resolved> {
-        let module = match entry.kind {
-            MappingKind::Anonymous | MappingKind::Uprobes => None,
-            MappingKind::Vdso => self.vdso(process, entry, scan),
-            MappingKind::File => self.file(process, entry, scan)?,
+    /// `None` when the mapping is gone. `before`: what it was at the last reading.
+    fn resolve(&mut self, process: u32, entry: &Entry, before: Option<&Resolved>, scan: &mut Scan) -> Option<Resolved> {
+        let found = match entry.kind {
+            MappingKind::File => Some(Contents::find(process, entry).ok()?),
+            _ => None,
+        };
+        let state = found.as_ref().and_then(|found| Some(found.as_ref().ok()?.state));
+        if let Some(before) = before.filter(|before| before.state == state) {
+            return Some(*before);
+        }
+        let module = match (entry.kind, found) {
+            (MappingKind::Vdso, _) => self.vdso(process, entry, scan),
+            (_, Some(Ok(found))) => self.file(process, entry, &found, scan),
+            (_, Some(Err(missing))) => self.missing(entry, missing, scan),
+            (_, None) => Err(NoModule::ByFramePointer),
         };
         let resolved = module.and_then(|module| {
-            let bias = self.get(module)?.bias(entry)?;
-            Some(Resolved { module, bias, kind: entry.kind })
+            let bias = self.get(module).and_then(|module| module.bias(entry)).ok_or(NoModule::ByFramePointer)?;
+            Ok(Resolved { state, module, bias, kind: entry.kind })
         });
-        let kind = if entry.kind == MappingKind::Uprobes { entry.kind } else { MappingKind::Anonymous };
-        Some(resolved.unwrap_or(Resolved { module: 0, bias: 0, kind }))
+        let none = Resolved { state, module: 0, bias: 0, kind: entry.kind };
+        match resolved {
+            Ok(resolved) => Some(resolved),
+            Err(NoModule::Gone) => None,
+            Err(NoModule::Unknown) => Some(none),
+            Err(NoModule::ByFramePointer) if entry.kind == MappingKind::Uprobes => Some(none),
+            Err(NoModule::ByFramePointer) => Some(Resolved { kind: MappingKind::Anonymous, ..none }),
+        }
     }
 
-    /// The outer `None` is a mapping that is gone, the inner one a file that is not ELF.
-    #[expect(clippy::option_option, reason = "documented here, and its only caller takes them apart at once")]
-    fn file(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<Option<u16>> {
-        let file = (entry.device, entry.inode);
-        let missing = (entry.device, entry.inode, entry.path.clone());
-        if let Some(&number) = self.files.get(&file).or_else(|| self.missing.get(&missing)) {
-            return Some(Some(number));
+    fn file(&mut self, process: u32, entry: &Entry, found: &FoundFile, scan: &mut Scan) -> Result<u16, NoModule> {
+        if let Some(&number) = self.files.get(&found.state) {
+            return Ok(number);
         }
-        let contents = if self.files.len() < self.files_at_most {
-            Contents::open(process, entry).ok()?
+        let contents = if self.files_open < self.files_at_most {
+            Contents::open(process, entry, found).map_err(|Gone| NoModule::Gone)?
         } else {
             Err(Missing::TooMany)
         };
         if matches!(contents, Err(Missing::Elf(ElfError::NotElf))) {
-            return Some(None);
+            return Err(NoModule::ByFramePointer);
         }
-        let (path, known) = (Contents::path(&contents, entry), contents.is_ok());
-        let number = self.add(path, entry, contents, scan);
-        if let Some(number) = number {
-            if known {
-                self.files.insert(file, number);
-            } else {
-                self.missing.insert(missing, number);
-            }
+        let (path, is_open) = (Contents::path(&contents, entry), contents.is_ok());
+        // That of what was read, where somebody writes to it just now. The next reading finds it in another state.
+        let state = contents.as_ref().map_or(found.state, Contents::state);
+        let number = self.add(path, entry, contents, scan)?;
+        self.files_open += usize::from(is_open);
+        self.files.insert(state, number);
+        Ok(number)
+    }
+
+    fn missing(&mut self, entry: &Entry, missing: Missing, scan: &mut Scan) -> Result<u16, NoModule> {
+        let key = (entry.device, entry.inode, entry.path.clone());
+        if let Some(&number) = self.missing.get(&key) {
+            return Ok(number);
         }
-        Some(number)
+        let contents = Err(missing);
+        let number = self.add(Contents::path(&contents, entry), entry, contents, scan)?;
+        self.missing.insert(key, number);
+        Ok(number)
     }
 
     /// Every process has the same vdso, at another address.
-    fn vdso(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Option<u16> {
-        let (contents, bytes) = Contents::vdso(process, entry).ok()?;
+    fn vdso(&mut self, process: u32, entry: &Entry, scan: &mut Scan) -> Result<u16, NoModule> {
+        let (contents, bytes) = Contents::vdso(process, entry).map_err(|_| NoModule::Unknown)?;
         if let Some((_, number)) = self.vdsos.iter().find(|(known, _)| *known == bytes) {
-            return Some(*number);
+            return Ok(*number);
         }
         let number = self.add("[vdso]".to_owned(), entry, Ok(contents), scan)?;
         self.vdsos.push((bytes, number));
-        Some(number)
+        Ok(number)
     }
 
     fn add(
@@ -222,16 +257,16 @@ impl Modules {
         entry: &Entry,
         contents: Result<Contents, Missing>,
         scan: &mut Scan,
-    ) -> Option<u16> {
+    ) -> Result<u16, NoModule> {
         if self.modules.len() == MAX_MODULES {
             scan.unnumbered += 1;
-            return None;
+            return Err(NoModule::Unknown);
         }
-        let number = u16::try_from(self.modules.len() + 1).ok()?;
+        let number = u16::try_from(self.modules.len() + 1).map_err(|_| NoModule::Unknown)?;
         let &Entry { start, end, file_offset, kind, .. } = entry;
         self.modules.push(Module { number, path, kind, start, end, file_offset, is_interpreter: false, contents });
         scan.new_modules.push(number);
-        Some(number)
+        Ok(number)
     }
 
     /// `ld.so` lies at `AT_BASE`, and its first segment has ELF address 0.
@@ -284,6 +319,32 @@ mod tests {
                 assert!(second.mappings.contains(mapping));
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_is_another_module() {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = directory.path().join("sleep");
+        std::fs::copy("/usr/bin/sleep", &copy).unwrap();
+        let mut child = std::process::Command::new(&copy).arg("60").spawn().unwrap();
+        let mut modules = Modules::new();
+        let mut number = || {
+            let scan = modules.scan(child.id()).unwrap();
+            let mut numbers = scan.mappings.iter().map(|mapping| mapping.module);
+            let of_copy = |number: &u16| modules.get(*number).is_some_and(|module| module.path.ends_with("/sleep"));
+            let number = numbers.find(of_copy).unwrap();
+            (number, modules.get(number).unwrap().state().unwrap())
+        };
+        let (first, state) = number();
+        assert_eq!(number(), (first, state));
+        // Contents of a program that runs cannot be written, but whatever writes does this.
+        File::open(&copy).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let (second, changed) = number();
+        assert_ne!(second, first);
+        assert_eq!((changed.device, changed.inode, changed.size), (state.device, state.inode, state.size));
+        assert_eq!(number(), (second, changed));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -2,29 +2,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use super::{BuildError, ModuleTable};
-use crate::target::elf;
+use crate::target::{FileState, elf};
 
 /// Which contents a module has.
-///
-/// Not its build id: a file can carry any, and a table built from one file would then unwind another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ModuleIdentity {
     /// A file in one state.
-    File {
-        /// Its file system.
-        device: u64,
-        /// Its number there.
-        inode: u64,
-        /// Its length in bytes.
-        size: u64,
-        /// When it was last changed: nanoseconds since 1970. The status change time, which unlike the modification time
-        /// cannot be set back.
-        changed_ns: i128,
-    },
+    File(FileState),
     /// The vdso of this boot.
     Vdso,
 }
@@ -49,12 +36,7 @@ impl ModuleSource {
         if !status.is_file() {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(ModuleIdentity::File {
-            device: status.dev(),
-            inode: status.ino(),
-            size: status.len(),
-            changed_ns: i128::from(status.ctime()) * 1_000_000_000 + i128::from(status.ctime_nsec()),
-        })
+        Ok(ModuleIdentity::File(FileState::from(&status)))
     }
 
     fn build(&self) -> Result<ModuleTable, BuildError> {
@@ -92,7 +74,7 @@ pub fn build(modules: &[(ModuleIdentity, ModuleSource)]) -> HashMap<ModuleIdenti
 
 fn size(identity: &ModuleIdentity) -> u64 {
     match identity {
-        ModuleIdentity::File { size, .. } => *size,
+        ModuleIdentity::File(state) => state.size,
         ModuleIdentity::Vdso => 0,
     }
 }

@@ -193,7 +193,7 @@ fn with_interval(interval: u64) -> Recording {
                 reason: "no unwind information".into(),
                 module: "/opt/vendor/libvendor.so".into(),
                 samples: truncated,
-                hint: "install the package that has its debug file".into(),
+                hint: "rebuild the module with -fasynchronous-unwind-tables".into(),
             }],
         },
         ..About::default()

@@ -77,7 +77,11 @@ impl Session {
         for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
             let process = arrival.process;
             let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, process, scope);
-            let result = attached.map(|()| self.start.elapsed()).map_err(|error| error.to_string());
+            // A file that was renamed, say, is another module: its functions have their probes.
+            if matches!(attached, Ok(false)) {
+                continue;
+            }
+            let result = attached.map(|_| self.start.elapsed()).map_err(|error| error.to_string());
             // One that has only functions that release (of C++ over malloc) counts nothing.
             let Some(first) = of_module.iter().find(|probed| probed.point.role != Role::Release) else { continue };
             let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());

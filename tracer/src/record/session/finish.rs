@@ -40,7 +40,7 @@ impl Session {
             ..Losses::default()
         };
         let live = self.finish_live(&kernel)?;
-        let modules = self.processes.finish(&mut losses);
+        let (modules, without_table) = self.processes.finish(&mut losses);
         let mut notes = self.late.finish();
         notes.extend(self.room.note());
         notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
@@ -52,6 +52,7 @@ impl Session {
             parts: self.samples.into_parts(),
             cpu,
             modules,
+            without_table,
             event: self.request.event,
             points: self.attached.into_points(),
             counters,

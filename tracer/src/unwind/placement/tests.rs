@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tracer_ebpf::abi::unwind::{PAGE_SIZE, RBP_SAME, RuleKind};
 
 use super::*;
+use crate::target::FileState;
 
 /// What the kernel has: only what was uploaded.
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl Kernel {
 }
 
 fn identity(inode: u64) -> ModuleIdentity {
-    ModuleIdentity::File { device: 1, inode, size: 0, changed_ns: 0 }
+    ModuleIdentity::File(FileState { device: 1, inode, size: 0, changed_ns: 0 })
 }
 
 /// A table with so many rows in each page.
