@@ -21,6 +21,7 @@ use crate::{
         value::Value,
     },
     recording::about::Losses,
+    symbolize::HeldSources,
     target::{self, ExecutableMapping, Modules, Scan},
     unwind::{self, ModuleSource, ModuleTable, Placements},
 };
@@ -51,6 +52,7 @@ pub enum ProcessError {
 #[derive(Debug)]
 pub struct Processes {
     modules: Modules,
+    names: HeldSources,
     placements: Placements,
     uploaded: Uploaded,
     /// How each module is unwound, by number.
@@ -91,6 +93,7 @@ impl Processes {
     pub fn new(modules: Modules, table_bytes: u64) -> Self {
         Self {
             modules,
+            names: HeldSources::default(),
             placements: Placements::new(table_bytes),
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
@@ -107,6 +110,9 @@ impl Processes {
         if change == ProcessChange::Executed {
             self.modules.forget(process);
             self.rested.remove(&process);
+        }
+        if matches!(change, ProcessChange::Forked | ProcessChange::Executed) {
+            self.names.renewed(process);
         }
         self.changed.insert(process);
     }
@@ -210,7 +216,9 @@ impl Processes {
     /// # Errors
     /// [`ProcessError::Mappings`] when it has ended.
     pub fn scan(&mut self, process: u32) -> Result<Scan, ProcessError> {
-        self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })
+        let scan = self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })?;
+        self.names.scanned(process, &scan);
+        Ok(scan)
     }
 
     /// The modules of all processes.
@@ -223,11 +231,11 @@ impl Processes {
         self.modules.get(module)?.descriptor_path()
     }
 
-    /// The modules, and what was lost.
-    pub fn finish(self, losses: &mut Losses) -> Modules {
+    /// The modules, what names their code, and what was lost.
+    pub fn finish(self, losses: &mut Losses) -> (Modules, HeldSources) {
         losses.mappings += self.lost.mappings;
         losses.tables += self.lost.tables;
-        self.modules
+        (self.modules, self.names)
     }
 
     fn forget(&mut self, maps: &mut Maps, process: u32) {

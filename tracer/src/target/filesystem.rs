@@ -43,6 +43,13 @@ impl Root {
         Ok(Self { root, tmp })
     }
 
+    /// Whether both are the same directory with the same `/tmp`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let identity = |directory: &OwnedFd| fstat(directory).ok().map(|data| (data.st_dev, data.st_ino));
+        let tmp = |root: &Self| root.tmp.as_ref().map(identity);
+        identity(&self.root).is_some_and(|own| identity(&other.root) == Some(own)) && tmp(self) == tmp(other)
+    }
+
     /// Opens a regular file. `path` is resolved inside this root, symbolic links too.
     ///
     /// # Errors

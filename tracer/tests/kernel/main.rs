@@ -15,6 +15,7 @@ mod fork_exec;
 mod gdb;
 mod ground_truth;
 mod growth;
+mod jit;
 mod late_allocator;
 mod launch;
 mod leaks;

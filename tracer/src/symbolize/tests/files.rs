@@ -349,7 +349,7 @@ fn a_changed_file_gives_no_names() {
     frames.location(0, Frame(u64::from(number) << 48 | start));
     // Written over in place, as `cp` does.
     fs::write(workshop.path("a"), fs::read(workshop.path("b")).unwrap()).unwrap();
-    let named = symbolize(&frames, &modules, &[], Settings::default());
+    let named = symbolize(&frames, &modules, &HeldSources::default(), Settings::default());
     assert_eq!(named.names(0), [format!("a+{start:#x}")]);
     assert_eq!(named.module_reports[0].reason, Some(Unresolved::File(crate::target::module::Missing::Changed)));
 }
