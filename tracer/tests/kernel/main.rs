@@ -13,6 +13,7 @@ mod dlopen;
 mod exact_counts;
 mod fork_exec;
 mod gdb;
+mod go_c;
 mod ground_truth;
 mod growth;
 mod jit;
