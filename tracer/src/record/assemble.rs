@@ -223,12 +223,15 @@ fn reason(status: WalkStatus) -> &'static str {
     }
 }
 
+const FRAME_POINTERS: &str =
+    "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof";
+
 /// What the user can do about it. `module`: where the walk ended.
 fn hint(status: WalkStatus, module: Option<&Module>) -> &'static str {
     match status {
-        WalkStatus::NoMapping => {
-            "JIT code must keep frame pointers: java -XX:+PreserveFramePointer, node --perf-basic-prof"
-        }
+        WalkStatus::NoMapping => FRAME_POINTERS,
+        // In code made at run time.
+        WalkStatus::Unreadable | WalkStatus::NotAbove if module.is_none() => FRAME_POINTERS,
         WalkStatus::NoTable => match module.map(Module::facts) {
             Some(Err(missing)) => Unresolved::File(missing).hint(),
             _ => "raise --unwind-memory",

@@ -36,7 +36,7 @@ impl PerfMapProblem {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Absent => {
-                "let the program write one: node --perf-basic-prof, java -XX:+DumpPerfMapAtExit, DOTNET_PerfMapEnabled=1"
+                "let the program write one: node --perf-basic-prof, jcmd PID Compiler.perfmap (Java), DOTNET_PerfMapEnabled=1"
             }
             Self::NotReadable | Self::ForeignOwner => "remove the file and restart the process",
             Self::TooLarge | Self::NotHeld => "",

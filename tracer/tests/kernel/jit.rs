@@ -19,6 +19,18 @@ const ALLOCATIONS: &str = "400";
 /// What the program asks for.
 const SIZE: u64 = 1_234_567;
 
+/// The perf maps of these processes, removed in the end.
+struct PerfMaps(BTreeSet<u32>);
+
+impl Drop for PerfMaps {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            // Not every program writes one.
+            let _ = std::fs::remove_file(format!("/tmp/perf-{process}.map"));
+        }
+    }
+}
+
 fn run(arguments: &[&str]) -> RawRecording {
     let mut program = Program::start(&PROGRAM.compile(), &[&[ALLOCATIONS], arguments].concat(), None);
     let request = Request { children: true, ..request(EVERY) };
@@ -65,6 +77,7 @@ fn names<'a>(raw: &[Frame], recording: &'a Recording, stack: usize) -> (Vec<&'a 
 
 fn check(arguments: &[&str], is_expected: impl Fn(&str, &str) -> bool) {
     let raw = run(arguments);
+    let _maps = PerfMaps(raw.parts.samples.iter().map(|sample| sample.process).collect());
     let whole = whole(&raw);
     let frames: Vec<Vec<Frame>> = raw.parts.stacks.iter().map(|stack| stack.frames.to_vec()).collect();
     let assisted = raw.parts.samples.iter().filter(|sample| {
@@ -72,12 +85,7 @@ fn check(arguments: &[&str], is_expected: impl Fn(&str, &str) -> bool) {
         stack.status == WalkStatus::Complete && stack.frame_pointer_frames > 0
     });
     let assisted = assisted.count() as u64;
-    let processes: BTreeSet<u32> = raw.parts.samples.iter().map(|sample| sample.process).collect();
     let recording = assemble(raw);
-    for process in processes {
-        // Not every program writes one.
-        let _ = std::fs::remove_file(format!("/tmp/perf-{process}.map"));
-    }
     for stack in whole {
         let (names, flagged) = names(&frames[stack], &recording, stack);
         let [malloc, by, inner, outer, caller, rest @ ..] = names.as_slice() else { panic!("{names:?}") };
