@@ -11,7 +11,7 @@ use crate::{
         perf_map::{PerfMap, PerfMapProblem},
     },
     target::{MappingKind, Module, Modules, Process, Scan, filesystem::Root},
-    unwind::{self, Coverage, ModuleSource},
+    unwind::{self, Coverage, ModuleIdentity},
 };
 
 /// See the module.
@@ -197,15 +197,15 @@ fn allocators(plan: Result<Plan, NoAllocator>) -> Allocators {
 
 /// How each module is unwound, and what all tables together take.
 fn unwinding(modules: &[&Module]) -> (Vec<Unwinding>, u64) {
-    let sources: Vec<_> = modules
+    let files: Vec<_> = modules
         .iter()
         .map(|module| {
-            let source = ModuleSource::File(module.file()?);
-            Some((source.identity().ok()?, source))
+            let file = module.file()?;
+            Some((ModuleIdentity::of(&file).ok()?, file))
         })
         .collect();
-    let identities: Vec<_> = sources.iter().map(|source| source.as_ref().map(|(identity, _)| *identity)).collect();
-    let tables = unwind::build(&sources.into_iter().flatten().collect::<Vec<_>>());
+    let identities: Vec<_> = files.iter().map(|file| file.as_ref().map(|(identity, _)| *identity)).collect();
+    let tables = unwind::build(&files.into_iter().flatten().collect::<Vec<_>>());
     let mut bytes = 0;
     let unwinding = modules.iter().zip(identities).map(|(module, identity)| {
         match identity.and_then(|identity| tables.get(&identity)) {

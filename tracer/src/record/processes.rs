@@ -23,7 +23,7 @@ use crate::{
     recording::about::Losses,
     symbolize::HeldSources,
     target::{self, ExecutableMapping, Modules, Scan},
-    unwind::{self, ModuleSource, ModuleTable, Placements},
+    unwind::{self, ModuleIdentity, ModuleTable, Placements},
 };
 
 /// Why a process's mappings could not be brought into the kernel.
@@ -252,13 +252,13 @@ impl Processes {
         new.dedup();
         new.retain(|number| !self.unwinding.contains_key(number));
         for new in new.chunks(TOGETHER) {
-            let source = |&number: &u16| {
-                let source = ModuleSource::File(self.modules.get(number)?.file()?);
-                Some((number, (source.identity().ok()?, source)))
+            let opened = |&number: &u16| {
+                let file = self.modules.get(number)?.file()?;
+                Some((number, (ModuleIdentity::of(&file).ok()?, file)))
             };
-            let (numbers, sources): (Vec<u16>, Vec<_>) = new.iter().filter_map(source).unzip();
-            let tables = unwind::build(&sources);
-            for (number, (identity, _)) in numbers.into_iter().zip(&sources) {
+            let (numbers, files): (Vec<u16>, Vec<_>) = new.iter().filter_map(opened).unzip();
+            let tables = unwind::build(&files);
+            for (number, (identity, _)) in numbers.into_iter().zip(&files) {
                 let unwinding = match tables.get(identity) {
                     Some(Ok(table)) => match self.placements.place(*identity, table) {
                         Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),

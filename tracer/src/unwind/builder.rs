@@ -8,60 +8,38 @@ use std::sync::Arc;
 use super::{BuildError, ModuleTable};
 use crate::target::elf;
 
-/// Which contents a module has.
+/// Which contents a module's file has: a file in one state.
 ///
 /// Not its build id: a file can carry any, and a table built from one file would then unwind another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ModuleIdentity {
-    /// A file in one state.
-    File {
-        /// Its file system.
-        device: u64,
-        /// Its number there.
-        inode: u64,
-        /// Its length in bytes.
-        size: u64,
-        /// When it was last changed: nanoseconds since 1970. The status change time, which unlike the modification time
-        /// cannot be set back.
-        changed_ns: i128,
-    },
-    /// The vdso of this boot.
-    Vdso,
+pub struct ModuleIdentity {
+    /// Its file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last changed: nanoseconds since 1970. The status change time, which unlike the modification time
+    /// cannot be set back.
+    pub changed_ns: i128,
 }
 
-/// A module whose bytes are at hand.
-#[derive(Debug)]
-pub enum ModuleSource {
-    /// An open file.
-    File(Arc<File>),
-    /// [`super::vdso::image`].
-    Vdso(Vec<u8>),
-}
-
-impl ModuleSource {
+impl ModuleIdentity {
     /// Tells files apart.
     ///
     /// # Errors
     /// Where the file's status cannot be read, and for what is no regular file: reading a device may do anything.
-    pub fn identity(&self) -> std::io::Result<ModuleIdentity> {
-        let Self::File(file) = self else { return Ok(ModuleIdentity::Vdso) };
+    pub fn of(file: &File) -> std::io::Result<Self> {
         let status = file.metadata()?;
         if !status.is_file() {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(ModuleIdentity::File {
+        Ok(Self {
             device: status.dev(),
             inode: status.ino(),
             size: status.len(),
             changed_ns: i128::from(status.ctime()) * 1_000_000_000 + i128::from(status.ctime_nsec()),
         })
-    }
-
-    fn build(&self) -> Result<ModuleTable, BuildError> {
-        match self {
-            Self::File(file) => ModuleTable::build(&elf::reader(file)),
-            Self::Vdso(image) => ModuleTable::build(image.as_slice()),
-        }
     }
 }
 
@@ -69,18 +47,18 @@ impl ModuleSource {
 pub type Built = Result<Arc<ModuleTable>, Arc<BuildError>>;
 
 /// Builds the tables of modules, each distinct one once, on all processors, the biggest files first.
-pub fn build(modules: &[(ModuleIdentity, ModuleSource)]) -> HashMap<ModuleIdentity, Built> {
-    let distinct: HashMap<ModuleIdentity, &ModuleSource> =
-        modules.iter().map(|(identity, source)| (*identity, source)).collect();
+pub fn build(modules: &[(ModuleIdentity, Arc<File>)]) -> HashMap<ModuleIdentity, Built> {
+    let distinct: HashMap<ModuleIdentity, &Arc<File>> =
+        modules.iter().map(|(identity, file)| (*identity, file)).collect();
     let mut distinct: Vec<_> = distinct.into_iter().collect();
-    distinct.sort_unstable_by_key(|(identity, _)| std::cmp::Reverse(size(identity)));
+    distinct.sort_unstable_by_key(|(identity, _)| std::cmp::Reverse(identity.size));
 
     let (sender, built) = std::sync::mpsc::channel();
     rayon::scope_fifo(|scope| {
-        for (identity, source) in distinct {
+        for (identity, file) in distinct {
             let sender = sender.clone();
             scope.spawn_fifo(move |_| {
-                let built = source.build().map(Arc::new).map_err(Arc::new);
+                let built = ModuleTable::build(&elf::reader(file)).map(Arc::new).map_err(Arc::new);
                 // The receiver lives until every task is done.
                 let _ = sender.send((identity, built));
             });
@@ -90,22 +68,15 @@ pub fn build(modules: &[(ModuleIdentity, ModuleSource)]) -> HashMap<ModuleIdenti
     built.into_iter().collect()
 }
 
-fn size(identity: &ModuleIdentity) -> u64 {
-    match identity {
-        ModuleIdentity::File { size, .. } => *size,
-        ModuleIdentity::Vdso => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
 
-    fn opened(path: &std::path::Path) -> (ModuleIdentity, ModuleSource) {
-        let source = ModuleSource::File(File::open(path).unwrap().into());
-        (source.identity().unwrap(), source)
+    fn opened(path: &std::path::Path) -> (ModuleIdentity, Arc<File>) {
+        let file = File::open(path).unwrap();
+        (ModuleIdentity::of(&file).unwrap(), file.into())
     }
 
     #[test]
@@ -125,8 +96,8 @@ mod tests {
     #[test]
     fn a_changed_file_is_another_module() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let (before, source) = opened(file.path());
-        let built = build(&[(before, source)]);
+        let (before, opened_before) = opened(file.path());
+        let built = build(&[(before, opened_before)]);
         assert!(matches!(&built[&before], Err(error) if matches!(**error, BuildError::Elf(_))));
         file.write_all(b"changed").unwrap();
         assert_ne!(opened(file.path()).0, before);
@@ -134,7 +105,7 @@ mod tests {
 
     #[test]
     fn devices_are_not_read() {
-        let source = ModuleSource::File(File::open("/dev/zero").unwrap().into());
-        assert_eq!(source.identity().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        let error = ModuleIdentity::of(&File::open("/dev/zero").unwrap()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     }
 }

@@ -6,6 +6,7 @@ mod attacher;
 mod by_hand;
 mod children;
 mod comparison;
+mod container;
 mod coverage;
 mod cpu;
 mod difference;

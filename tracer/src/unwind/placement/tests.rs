@@ -41,7 +41,7 @@ impl Kernel {
 }
 
 fn identity(inode: u64) -> ModuleIdentity {
-    ModuleIdentity::File { device: 1, inode, size: 0, changed_ns: 0 }
+    ModuleIdentity { device: 1, inode, size: 0, changed_ns: 0 }
 }
 
 /// A table with so many rows in each page.
