@@ -3,6 +3,7 @@
 //! All state lies in the scratch slot (map memory). On the BPF stack the verifier would track it precisely, see no two
 //! iterations as equal, and give up.
 
+mod goroutine;
 mod return_probes;
 mod special;
 mod stack;
@@ -18,6 +19,7 @@ use tracer_ebpf::abi::{
 };
 
 use self::{
+    goroutine::to_goroutine,
     return_probes::replaced_return_address,
     special::special_step,
     stack::read,
@@ -129,12 +131,16 @@ unsafe extern "C" fn step(_index: u64, context: *mut c_void) -> i64 {
             Ok(found) => rule = found,
             Err(status) => return stop(memory, status),
         }
-    } else if mapping.kind == MappingKind::FramePointer as u8 {
+    } else if mapping.kind == MappingKind::FramePointer as u8 || mapping.kind == MappingKind::Go as u8 {
         if memory.bp == 0 {
             // The ABI marks the outermost frame so (System V x86_64, 3.4.1).
             return stop(memory, WalkStatus::Complete);
         }
         by_frame_pointer = 1;
+        if mapping.kind == MappingKind::Go as u8 && memory.bp < memory.sp {
+            memory.by_frame_pointer = 1;
+            return to_goroutine(memory);
+        }
     } else {
         return stop(memory, WalkStatus::NoTable);
     }

@@ -6,6 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use object::read::{ReadCache, ReadRef};
 use object::{Object, ObjectSection};
 use rustix::time::{ClockId, clock_gettime};
+use tracer::target::{MappingKind, Modules};
 use tracer::unwind::{BuildError, ModuleTable};
 use tracer_ebpf::abi::unwind::{MAX_ROWS_PER_PAGE, PAGE_SIZE};
 
@@ -176,12 +178,22 @@ fn mutate(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, random: &mut Rando
     }
 }
 
+/// The vdso that tracer reads of a process.
+fn vdso() -> Option<Vec<u8>> {
+    let mut modules = Modules::new();
+    modules.scan(std::process::id()).unwrap();
+    let file = modules.iter().find(|module| module.kind == MappingKind::Vdso)?.file()?;
+    let mut image = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut image, 0).unwrap();
+    Some(image)
+}
+
 #[test]
 fn mutated_files() {
     let _alone = alone();
     let iterations = std::env::var("TRACER_FUZZ_ITERATIONS").map_or(4000, |text| text.parse().expect("a number"));
     let mut files = vec![varied()];
-    files.extend(tracer::unwind::vdso::image());
+    files.extend(vdso());
     let mut seeds = Vec::new();
     for file in files {
         check(&build(file.as_slice()).0.unwrap(), file.len() as u64);

@@ -17,6 +17,8 @@ pub enum MappingKind {
     Gone = 2,
     /// Known, but its table is not loaded (memory cap).
     NoTable = 3,
+    /// Go code: as `FramePointer`, and from C that it calls back to the goroutine's stack.
+    Go = 4,
 }
 
 /// One executable mapping, in process addresses.

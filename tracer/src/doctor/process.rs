@@ -11,7 +11,7 @@ use crate::{
         perf_map::{PerfMap, PerfMapProblem},
     },
     target::{MappingKind, Module, Modules, Process, Scan, filesystem::Root},
-    unwind::{self, Coverage, ModuleSource},
+    unwind::{self, Coverage},
 };
 
 /// See the module.
@@ -197,18 +197,12 @@ fn allocators(plan: Result<Plan, NoAllocator>) -> Allocators {
 
 /// How each module is unwound, and what all tables together take.
 fn unwinding(modules: &[&Module]) -> (Vec<Unwinding>, u64) {
-    let sources: Vec<_> = modules
-        .iter()
-        .map(|module| {
-            let source = ModuleSource::File(module.file()?);
-            Some((source.identity().ok()?, source))
-        })
-        .collect();
-    let identities: Vec<_> = sources.iter().map(|source| source.as_ref().map(|(identity, _)| *identity)).collect();
-    let tables = unwind::build(&sources.into_iter().flatten().collect::<Vec<_>>());
+    let files: Vec<_> = modules.iter().map(|module| Some((module.state()?, module.file()?))).collect();
+    let states: Vec<_> = files.iter().map(|file| file.as_ref().map(|(state, _)| *state)).collect();
+    let tables = unwind::build(&files.into_iter().flatten().collect::<Vec<_>>());
     let mut bytes = 0;
-    let unwinding = modules.iter().zip(identities).map(|(module, identity)| {
-        match identity.and_then(|identity| tables.get(&identity)) {
+    let unwinding =
+        modules.iter().zip(states).map(|(module, state)| match state.and_then(|state| tables.get(&state)) {
             Some(Ok(table)) => {
                 bytes += table.bytes();
                 shares(table.coverage())
@@ -218,8 +212,7 @@ fn unwinding(modules: &[&Module]) -> (Vec<Unwinding>, u64) {
                 let missing = module.facts().err();
                 Unwinding::Unknown { reason: missing.map_or_else(String::new, |missing| missing.to_string()) }
             }
-        }
-    });
+        });
     (unwinding.collect(), bytes)
 }
 

@@ -22,8 +22,9 @@ use crate::{
         value::Value,
     },
     recording::about::Losses,
-    target::{self, ExecutableMapping, Modules, Scan},
-    unwind::{self, ModuleIdentity, ModuleSource, ModuleTable, Placements},
+    symbolize::HeldSources,
+    target::{self, ExecutableMapping, FileState, Modules, Scan},
+    unwind::{self, ModuleTable, Placements},
 };
 
 /// Why a process's mappings could not be brought into the kernel.
@@ -52,6 +53,7 @@ pub enum ProcessError {
 #[derive(Debug)]
 pub struct Processes {
     modules: Modules,
+    names: HeldSources,
     placements: Placements,
     uploaded: Uploaded,
     /// How each module is unwound, by number.
@@ -92,6 +94,7 @@ impl Processes {
     pub fn new(modules: Modules, table_bytes: u64) -> Self {
         Self {
             modules,
+            names: HeldSources::default(),
             placements: Placements::new(table_bytes),
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
@@ -108,6 +111,9 @@ impl Processes {
         if change == ProcessChange::Executed {
             self.modules.forget(process);
             self.rested.remove(&process);
+        }
+        if matches!(change, ProcessChange::Forked | ProcessChange::Executed) {
+            self.names.renewed(process);
         }
         self.changed.insert(process);
     }
@@ -213,7 +219,9 @@ impl Processes {
     /// # Errors
     /// [`ProcessError::Mappings`] when it has ended.
     pub fn scan(&mut self, process: u32) -> Result<Scan, ProcessError> {
-        self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })
+        let scan = self.modules.scan(process).map_err(|source| ProcessError::Mappings { process, source })?;
+        self.names.scanned(process, &scan);
+        Ok(scan)
     }
 
     /// The modules of all processes.
@@ -226,15 +234,15 @@ impl Processes {
         self.modules.get(module)?.descriptor_path()
     }
 
-    /// The modules, those that have no table, and what was lost.
-    pub fn finish(self, losses: &mut Losses) -> (Modules, HashMap<u16, WithoutTable>) {
+    /// The modules, what names their code, those that have no table, and what was lost.
+    pub fn finish(self, losses: &mut Losses) -> (Modules, HeldSources, HashMap<u16, WithoutTable>) {
         losses.mappings += self.lost.mappings;
         losses.tables += self.lost.tables;
         let without = |(number, unwinding)| match unwinding {
             Unwinding::Without(reason) => Some((number, reason)),
             Unwinding::Table(..) => None,
         };
-        (self.modules, self.unwinding.into_iter().filter_map(without).collect())
+        (self.modules, self.names, self.unwinding.into_iter().filter_map(without).collect())
     }
 
     fn forget(&mut self, maps: &mut Maps, process: u32) {
@@ -253,20 +261,20 @@ impl Processes {
         new.retain(|number| !self.unwinding.contains_key(number));
         let mut unchanged = true;
         for new in new.chunks(TOGETHER) {
-            let source = |&number: &u16| {
+            let opened = |&number: &u16| {
                 let module = self.modules.get(number)?;
-                Some((number, (ModuleIdentity::File(module.state()?), ModuleSource::File(module.file()?))))
+                Some((number, (module.state()?, module.file()?)))
             };
-            let (numbers, sources): (Vec<u16>, Vec<_>) = new.iter().filter_map(source).unzip();
-            let tables = unwind::build(&sources);
-            for (number, (identity, source)) in numbers.into_iter().zip(&sources) {
-                let unwinding = match tables.get(identity) {
+            let (numbers, files): (Vec<u16>, Vec<_>) = new.iter().filter_map(opened).unzip();
+            let tables = unwind::build(&files);
+            for (number, (state, file)) in numbers.into_iter().zip(&files) {
+                let unwinding = match tables.get(state) {
                     // The table may be that of contents which came after those that the module stands for.
-                    _ if !source.identity().is_ok_and(|now| now == *identity) => {
+                    _ if !FileState::of(file).is_ok_and(|now| now == *state) => {
                         unchanged = false;
                         Unwinding::Without(WithoutTable::Changed)
                     }
-                    Some(Ok(table)) => match self.placements.place(*identity, table) {
+                    Some(Ok(table)) => match self.placements.place(*state, table) {
                         Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),
                         Err(error) => {
                             self.lost.tables += 1;

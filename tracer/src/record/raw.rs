@@ -9,7 +9,7 @@ use super::{discover::Probed, samples::SampleParts, without_table::WithoutTable}
 use crate::{
     probe::{counters::ClassCounters, kernel_event::KernelEvent, programs::Programs},
     recording::about::{Cost, CpuTime, Ended, Epoch, Live, Losses},
-    symbolize::NameSources,
+    symbolize::HeldSources,
     target::{Modules, Process},
 };
 
@@ -21,7 +21,7 @@ pub struct RawRecording {
     /// The traced processes, as they were when they were last looked at.
     pub targets: Vec<Process>,
     /// What names their code and files.
-    pub names: Vec<NameSources>,
+    pub names: HeldSources,
     /// Samples, stacks, thread names.
     pub parts: SampleParts,
     /// CPU time as the kernel accounts for it, where CPU time was sampled.

@@ -40,7 +40,6 @@ use crate::{
         kernel_types::KernelTypes,
         programs::{Options, Programs},
     },
-    symbolize::NameSources,
     target::{Modules, Process},
 };
 
@@ -68,7 +67,6 @@ pub struct Session {
     /// Events were lost, so that an execution may have gone unseen.
     events_lost: bool,
     targets: Vec<Process>,
-    names: Vec<NameSources>,
     samples: Samples,
     /// For samples of blocks that are not in use.
     room: Room,
@@ -141,7 +139,6 @@ impl Session {
             executions_followed: 0,
             events_lost: false,
             targets: Vec::new(),
-            names: Vec::new(),
             samples: Samples::default(),
             room: Room::new(request.max_samples, unit, monotonic_ns()),
             blocks: request.live.map(|live| Blocks::new(live.blocks, monotonic_ns())),

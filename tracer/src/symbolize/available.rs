@@ -44,7 +44,7 @@ pub struct Available {
 pub fn available(module: &Module, source: &NameSources) -> Result<Available, Missing> {
     let contents = module.unchanged()?;
     let host = Root::host().ok();
-    let roots: Vec<&Root> = std::iter::once(&source.root).chain(&host).collect();
+    let roots: Vec<&Root> = std::iter::once(&*source.root).chain(&host).collect();
     let debug =
         if contents.facts.has_debug_info { None } else { find_debug_file(contents, Path::new(&module.path), &roots) };
     let (own, own_lines) = tables(&contents.file);

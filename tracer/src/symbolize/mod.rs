@@ -13,6 +13,7 @@ pub mod image;
 pub mod kernel;
 pub mod lookup;
 pub mod perf_map;
+pub mod sources;
 pub mod symbols;
 pub mod unresolved;
 
@@ -20,7 +21,6 @@ mod name_module;
 mod result;
 
 use std::collections::BTreeMap;
-use std::io;
 
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -29,13 +29,14 @@ use tracer_ebpf::abi::sample::KERNEL_MODULE;
 pub use frames::Frames;
 pub use lookup::DebugInfo;
 pub use result::{ModuleReport, RunTimeCodeReport, Symbolized};
+pub use sources::{HeldSources, NameSources};
 pub use unresolved::{Failure, Unresolved};
 
 use self::confine::Limits;
 use self::lookup::Wanted;
 use self::perf_map::{PerfMap, PerfMapProblem};
+use crate::target::Modules;
 use crate::target::filesystem::Root;
-use crate::target::{Modules, Process};
 
 /// How much to find out, and at what cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,29 +55,8 @@ impl Default for Settings {
     }
 }
 
-/// What of a process must be held from the beginning, so that its run-time code and its debug files can be found after
-/// it has ended.
-#[derive(Debug)]
-pub struct NameSources {
-    process: u32,
-    namespace_pid: u32,
-    uid: u32,
-    root: Root,
-}
-
-impl NameSources {
-    /// Holds on to the process's file system.
-    ///
-    /// # Errors
-    /// When the process has ended or may not be read.
-    pub fn new(process: &Process) -> io::Result<Self> {
-        let &Process { pid, namespace_pid, uid, .. } = process;
-        Ok(Self { process: pid, namespace_pid, uid, root: Root::of_process(pid)? })
-    }
-}
-
-/// Names all frames. `sources` are the traced processes, the first one first.
-pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], settings: Settings) -> Symbolized {
+/// Names all frames. `sources` are those of the traced processes.
+pub fn symbolize(frames: &Frames, modules: &Modules, sources: &HeldSources, settings: Settings) -> Symbolized {
     let (mut by_module, mut by_process) = (BTreeMap::<u16, Vec<usize>>::new(), BTreeMap::<u32, Vec<usize>>::new());
     for (index, place) in frames.places().iter().enumerate() {
         match place.module {
@@ -87,7 +67,6 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
     let addresses = |indices: &[usize]| indices.iter().map(|&index| frames.places()[index].address).collect::<Vec<_>>();
 
     let host = Root::host().ok();
-    let roots: Vec<&Root> = sources.first().map(|first| &first.root).into_iter().chain(&host).collect();
     let wanted = Wanted { debug_info: settings.debug_info, inlined: settings.inlined };
     let of_kernel = by_module.remove(&KERNEL_MODULE).unwrap_or_default();
     let by_module: Vec<_> = by_module.into_iter().collect();
@@ -95,6 +74,7 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
         let items = by_module.par_iter();
         let named = items.map(|(number, indices)| {
             let module = modules.get(*number)?;
+            let roots: Vec<&Root> = sources.of_module(*number).into_iter().chain(&host).collect();
             Some((module, name_module::name(module, &addresses(indices), &roots, wanted, settings.limits)))
         });
         named.collect()
@@ -108,9 +88,14 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
             None => result.run_time_code(frames.places(), indices, None, Err(PerfMapProblem::Absent)),
         }
     }
+    let mut left = MAX_PERF_MAPS;
     for (process, indices) in &by_process {
-        let source = sources.iter().find(|source| source.process == *process).ok_or(PerfMapProblem::Absent);
-        let map = source.and_then(|source| PerfMap::read(&source.root, source.namespace_pid, source.uid));
+        let source = sources.of_process(*process).ok_or(PerfMapProblem::NotHeld);
+        let map = source.and_then(|source| match left {
+            0 => Err(PerfMapProblem::TooLarge),
+            _ => PerfMap::read(&source.root, source.namespace_pid, source.uid),
+        });
+        left = left.saturating_sub(map.as_ref().map_or(0, PerfMap::size));
         let names = map.map(|map| map.names(&addresses(indices)));
         result.run_time_code(frames.places(), indices, Some(*process), names);
     }
@@ -120,6 +105,8 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &[NameSources], se
     result.finish()
 }
 
+/// Bytes of perf maps that are read, of all processes; what is begun is read to its end.
+const MAX_PERF_MAPS: u64 = 1 << 30;
 /// Modules that are read at the same time, at most: each may use the memory of [`Limits`].
 const MAX_THREADS: usize = 4;
 /// The confined reader runs on the stack of the thread that starts it, and DWARF nests.

@@ -21,6 +21,8 @@ const MAX_NAME: usize = 4096;
 pub enum PerfMapProblem {
     /// There is none.
     Absent,
+    /// The process had ended before its files could be looked at, or there were too many processes.
+    NotHeld,
     /// It is a link, a pipe or the like, or may not be read.
     NotReadable,
     /// It belongs neither to the process's user nor to root, so anyone may have written it.
@@ -34,10 +36,10 @@ impl PerfMapProblem {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Absent => {
-                "let the program write one: node --perf-basic-prof, java -XX:+DumpPerfMapAtExit, DOTNET_PerfMapEnabled=1"
+                "let the program write one: node --perf-basic-prof, jcmd PID Compiler.perfmap (Java), DOTNET_PerfMapEnabled=1"
             }
             Self::NotReadable | Self::ForeignOwner => "remove the file and restart the process",
-            Self::TooLarge => "",
+            Self::TooLarge | Self::NotHeld => "",
         }
     }
 }
@@ -46,6 +48,7 @@ impl fmt::Display for PerfMapProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Absent => "code made at run time, and no perf map names it",
+            Self::NotHeld => "code made at run time, whose perf map was out of reach",
             Self::NotReadable => "the perf map is not a readable regular file",
             Self::ForeignOwner => "the perf map belongs to another user",
             Self::TooLarge => "the perf map is too large",
@@ -94,6 +97,11 @@ impl PerfMap {
             return Err(PerfMapProblem::TooLarge);
         }
         Ok(Self { text })
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.text.len() as u64
     }
 
     /// Names the given addresses. From the last line to the first, each line names what no later line has named: time

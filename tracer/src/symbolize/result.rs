@@ -162,7 +162,12 @@ impl Builder {
         let module = self.result.modules.len() as ModuleIndex;
         self.result.modules.push(Module { path: kernel::MODULE.to_owned(), ..Module::default() });
         for (&place, kernel::Named { offset, name }) in indices.iter().zip(named) {
-            let system_name = name.unwrap_or_else(|| kernel::MODULE.to_owned());
+            // Where addresses are hidden there is no offset either.
+            let unnamed = || match offset {
+                0 => kernel::MODULE.to_owned(),
+                offset => format!("{}+{offset:#x}", kernel::MODULE),
+            };
+            let system_name = name.unwrap_or_else(unnamed);
             let name = format!("{system_name}{}", KERNEL_MARK);
             let line = Line { function: self.function(Function { name, system_name, file: String::new() }), line: 0 };
             self.result.locations[place] = Location { module: Some(module), address: offset, lines: vec![line] };
@@ -186,5 +191,21 @@ impl Builder {
             functions.push(function.clone());
             (functions.len() - 1) as FunctionIndex
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_the_kernel_without_name_are_told_by_offset_where_it_is_known() {
+        let mut builder = Builder::new(3);
+        let named = |offset, name: Option<&str>| kernel::Named { offset, name: name.map(str::to_owned) };
+        builder.kernel(&[2, 0, 1], vec![named(0x1230, None), named(0x40, Some("schedule")), named(0, None)]);
+        let named = builder.finish();
+        let name = |location: &Location| named.functions[location.lines[0].function as usize].name.as_str();
+        let names: Vec<&str> = named.locations.iter().map(name).collect();
+        assert_eq!(names, ["schedule_[k]", "[kernel]_[k]", "[kernel]+0x1230_[k]"]);
     }
 }

@@ -26,9 +26,13 @@ impl FileState {
     /// The state of an open file.
     ///
     /// # Errors
-    /// Where its status cannot be read.
+    /// Where its status cannot be read, and for what is no regular file: reading a device may do anything.
     pub fn of(file: &File) -> io::Result<Self> {
-        Ok(Self::from(&file.metadata()?))
+        let status = file.metadata()?;
+        if !status.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Self::from(&status))
     }
 }
 
@@ -40,5 +44,16 @@ impl From<&Metadata> for FileState {
             size: data.len(),
             changed_ns: i128::from(data.ctime()) * 1_000_000_000 + i128::from(data.ctime_nsec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_not_read() {
+        let error = FileState::of(&File::open("/dev/zero").unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

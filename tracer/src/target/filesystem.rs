@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat2};
 
 use super::file_state::FileState;
 
@@ -43,6 +43,13 @@ impl Root {
         let root = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::empty())?;
         let tmp = openat2(&root, "tmp", flags, Mode::empty(), INSIDE).ok();
         Ok(Self { root, tmp })
+    }
+
+    /// Whether both are the same directory with the same `/tmp`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let identity = |directory: &OwnedFd| fstat(directory).ok().map(|data| (data.st_dev, data.st_ino));
+        let tmp = |root: &Self| root.tmp.as_ref().map(identity);
+        identity(&self.root).is_some_and(|own| identity(&other.root) == Some(own)) && tmp(self) == tmp(other)
     }
 
     /// Opens a regular file. `path` is resolved inside this root, symbolic links too.
@@ -88,11 +95,8 @@ impl FoundFile {
 
     fn new(path_only: OwnedFd) -> io::Result<Self> {
         let held = File::from(path_only);
-        let data = held.metadata()?;
-        if !data.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(Self { path_only: held.into(), state: FileState::from(&data) })
+        let state = FileState::of(&held)?;
+        Ok(Self { path_only: held.into(), state })
     }
 
     /// Opens it for reading.

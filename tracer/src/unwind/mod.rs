@@ -25,11 +25,10 @@ mod step;
 mod table;
 #[cfg(test)]
 mod tests;
-pub mod vdso;
 mod words;
 mod writer;
 
-pub use builder::{Built, ModuleIdentity, ModuleSource, build};
+pub use builder::{Built, build};
 pub use coverage::Coverage;
 pub use extents::function_extents;
 pub use placement::{DirtyShard, Placements, TableMemoryError};

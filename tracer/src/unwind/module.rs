@@ -51,7 +51,7 @@ impl ModuleTable {
         if spans.is_empty() {
             let text = image.code.iter().map(|range| range.end - range.start).sum();
             let coverage = Coverage { text, frame_pointer: text, unreadable_entries, ..Coverage::default() };
-            return Ok(Self { frame_pointer: page_ranges(&image.text), coverage, ..Self::default() });
+            return Ok(Self { frame_pointer: page_ranges(&image.text), go: image.go, coverage, ..Self::default() });
         }
         let chunks = sections.evaluate(base, &spans).ok_or(BuildError::TooManyRows)?;
 
@@ -80,7 +80,7 @@ impl ModuleTable {
         let coverage = coverage.with_frame_pointer(&image.code, &frame_pointer);
         let coverage = Coverage { unreadable_entries, rows_without_rule: assembly.rows_without_rule, ..coverage };
         let rules = assembly.rules.into_vec();
-        Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, coverage })
+        Ok(Self { first_page: base / PAGE_SIZE, pages, rows, rules, frame_pointer, go: image.go, coverage })
     }
 }
 

@@ -10,7 +10,8 @@ use tracer_ebpf::abi::unwind::{MAX_SHARDS, Row, Rule, SHARD_WORDS};
 
 use super::rules::{Rules, UNSUPPORTED};
 use super::words::FreeWords;
-use super::{ModuleIdentity, ModuleTable, Page};
+use super::{ModuleTable, Page};
+use crate::target::FileState;
 
 const SHARD_BYTES: u64 = 4 * SHARD_WORDS as u64;
 
@@ -23,7 +24,7 @@ pub struct Placements {
     free: FreeWords,
     shards: Vec<Option<Shard>>,
     /// Their page tables. What is placed stays: the walk may be in it at any time.
-    placed: HashMap<ModuleIdentity, u32>,
+    placed: HashMap<FileState, u32>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Placements {
     ///
     /// # Errors
     /// Where the memory limit leaves no room; nothing is placed then.
-    pub fn place(&mut self, identity: ModuleIdentity, table: &ModuleTable) -> Result<u32, TableMemoryError> {
+    pub fn place(&mut self, identity: FileState, table: &ModuleTable) -> Result<u32, TableMemoryError> {
         if let Some(&page_table) = self.placed.get(&identity) {
             return Ok(page_table);
         }

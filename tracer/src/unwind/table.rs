@@ -24,6 +24,8 @@ pub struct ModuleTable {
     pub(super) rows: Vec<Row>,
     pub(super) rules: Vec<Rule>,
     pub(super) frame_pointer: Vec<Range<u64>>,
+    /// Made by the Go toolchain.
+    pub(super) go: bool,
     pub(super) coverage: Coverage,
 }
 
@@ -80,6 +82,7 @@ impl ModuleTable {
     pub fn pieces(&self, mapping: Range<u64>) -> Vec<(Range<u64>, MappingKind)> {
         let last_page = self.first_page + self.pages.len() as u64;
         let end = last_page.saturating_mul(PAGE_SIZE).min(mapping.end);
+        let frame_pointer = if self.go { MappingKind::Go } else { MappingKind::FramePointer };
         let mut pieces = Vec::new();
         let mut next = mapping.start.max(self.first_page * PAGE_SIZE);
         let mut push = |range: Range<u64>, kind| {
@@ -92,7 +95,7 @@ impl ModuleTable {
             if range.start < range.end {
                 push(next..range.start.min(end), MappingKind::Table);
                 next = next.max(range.end);
-                push(range, MappingKind::FramePointer);
+                push(range, frame_pointer);
             }
         }
         push(next..end, MappingKind::Table);

@@ -11,9 +11,7 @@ use crate::{
         error::SessionError,
         late::Outcome,
         live,
-        processes::ProcessError,
     },
-    symbolize::NameSources,
     target::Process,
 };
 
@@ -46,13 +44,9 @@ impl Session {
     /// See [`SessionError`]; nothing stays attached when the session is dropped then.
     pub fn add(&mut self, target: Process, points: &[Probed]) -> Result<(), SessionError> {
         let pid = target.pid;
-        let names = NameSources::new(&target).map_err(|source| ProcessError::Mappings { process: pid, source })?;
-        match self.targets.iter_mut().zip(&mut self.names).find(|(known, _)| known.pid == pid) {
-            Some((known, known_names)) => (*known, *known_names) = (target, names),
-            None => {
-                self.targets.push(target);
-                self.names.push(names);
-            }
+        match self.targets.iter_mut().find(|known| known.pid == pid) {
+            Some(known) => *known = target,
+            None => self.targets.push(target),
         }
         self.processes.follow(&mut self.programs.maps, pid)?;
         self.late.consider(self.processes.modules());

@@ -40,15 +40,16 @@ impl Session {
             ..Losses::default()
         };
         let live = self.finish_live(&kernel)?;
-        let (modules, without_table) = self.processes.finish(&mut losses);
+        let (modules, names, without_table) = self.processes.finish(&mut losses);
         let mut notes = self.late.finish();
         notes.extend(self.room.note());
+        notes.extend(names.note());
         notes.extend(self.searched.notes(&self.wanted, self.attached.points()));
         notes.extend(children_left(counters::loss(&kernel, Loss::ChildLeft)));
         Ok(RawRecording {
             programs: Some(self.programs),
             targets: self.targets,
-            names: self.names,
+            names,
             parts: self.samples.into_parts(),
             cpu,
             modules,

@@ -1,6 +1,7 @@
 //! Files as compilers, `strip` and `objcopy` leave them.
 
 use super::*;
+use crate::target::elf::{self, ElfFacts};
 
 const INLINED: &str = r"
 #include <stdlib.h>
@@ -165,6 +166,47 @@ fn separate_debug_files_are_found_and_checked() {
         assert_eq!(named.module_reports[0].debug_file, Some(workshop.path(".debug/a.debug")));
         assert_eq!(named.lines(0), expected[0]);
         fs::remove_dir_all(workshop.path(".debug")).unwrap();
+    }
+}
+
+/// Where distributions put them, in whichever file system has the right one.
+#[test]
+fn debug_files_of_packages_are_found() {
+    let workshop = Workshop::new();
+    workshop.write("a.c", INLINED);
+    let roots = ["first", "second"].map(|name| {
+        fs::create_dir(workshop.path(name)).unwrap();
+        Root::at(&workshop.path(name)).unwrap()
+    });
+    let roots: Vec<&Root> = roots.iter().collect();
+    for (build_id, wrong_id) in [("0x0123456789abcdef", "0x0123456789abcdee"), ("none", "none")] {
+        workshop.run(&format!("gcc -O2 -g -Wl,--build-id={build_id} a.c -o full"));
+        workshop.run(&format!("gcc -O1 -g -Wl,--build-id={wrong_id} a.c -o other"));
+        workshop.run("objcopy --only-keep-debug full file.debug");
+        workshop.run("objcopy --strip-all --add-gnu-debuglink=file.debug full a");
+        let at = match build_id {
+            "none" => Path::new("usr/lib/debug/opt/game/file.debug"),
+            _ => Path::new("usr/lib/debug/.build-id/01/23456789abcdef.debug"),
+        };
+        let find = || {
+            let file = fs::File::open(workshop.path("a")).unwrap();
+            let facts = ElfFacts::read(&elf::reader(&file)).unwrap();
+            assert_eq!(facts.build_id.is_none(), build_id == "none");
+            debug_file::of(&file, Path::new("/opt/game/server"), facts.build_id.as_ref(), &roots)
+        };
+        assert!(find().is_none());
+        let [first, second] = ["first", "second"].map(|root| workshop.path(root).join(at));
+        for path in [&first, &second] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        // That of another build is not used.
+        workshop.run(&format!("objcopy --only-keep-debug other {}", first.display()));
+        assert!(find().is_none());
+        fs::rename(workshop.path("file.debug"), &second).unwrap();
+        let found = find().unwrap();
+        assert_eq!(found.path, Path::new("/").join(at));
+        let inode = |data: fs::Metadata| std::os::unix::fs::MetadataExt::ino(&data);
+        assert_eq!(inode(found.file.metadata().unwrap()), inode(fs::metadata(&second).unwrap()));
     }
 }
 
@@ -349,7 +391,7 @@ fn a_changed_file_gives_no_names() {
     frames.location(0, Frame(u64::from(number) << 48 | start));
     // Written over in place, as `cp` does.
     fs::write(workshop.path("a"), fs::read(workshop.path("b")).unwrap()).unwrap();
-    let named = symbolize(&frames, &modules, &[], Settings::default());
+    let named = symbolize(&frames, &modules, &HeldSources::default(), Settings::default());
     assert_eq!(named.names(0), [format!("a+{start:#x}")]);
     assert_eq!(named.module_reports[0].reason, Some(Unresolved::File(crate::target::module::Missing::Changed)));
 }

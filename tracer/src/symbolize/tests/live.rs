@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout};
 
 use super::*;
-use crate::target::MappingKind;
+use crate::target::{MappingKind, Process};
 
 /// Prints what the program says and waits until its standard input closes.
 const TALKER: &str = r#"
@@ -88,7 +88,7 @@ fn addresses_of_a_process_lead_to_lines_whatever_the_layout() {
         let mut frames = Frames::default();
         // A return address; the call is before it.
         frames.location(1, frame(&mut modules, running.child.id(), address - 1));
-        let named = symbolize(&frames, &modules, &[], Settings::default());
+        let named = symbolize(&frames, &modules, &HeldSources::default(), Settings::default());
         assert_eq!(named.lines(0), ["caller talker.c:10"], "{flags}");
     }
 }
@@ -106,7 +106,7 @@ fn a_deleted_executable_is_still_read() {
     let mut frames = Frames::default();
     frames.location(1, frame(&mut modules, running.child.id(), address - 1));
     drop(running);
-    let named = symbolize(&frames, &modules, &[], Settings::default());
+    let named = symbolize(&frames, &modules, &HeldSources::default(), Settings::default());
     assert_eq!(named.lines(0), ["caller talker.c:10"]);
     assert_eq!(named.modules[0].path, path.to_str().unwrap());
 }
@@ -128,7 +128,7 @@ fn the_vdso_has_names() {
     let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
     let mut frames = Frames::default();
     frames.location(1, Frame(u64::from(vdso.module) << 48 | address));
-    let named = symbolize(&frames, &modules, &[], Settings::default());
+    let named = symbolize(&frames, &modules, &HeldSources::default(), Settings::default());
     // The function has a weak alias.
     assert_eq!(named.names(0), ["clock_gettime"]);
     assert_eq!(named.modules[0].path, "[vdso]");
@@ -140,14 +140,13 @@ fn run_time_code_is_named_by_the_programs_perf_map() {
     let mut running = Running::new(&mut Command::new(talker(&workshop, "-O1")));
     let jit = running.numbers()[1];
     let pid = running.child.id();
-    let process = Process::open(pid).unwrap();
-    let source = NameSources::new(&process).unwrap();
     let mut modules = Modules::new();
+    let mut sources = HeldSources::default();
+    sources.scanned(pid, &modules.scan(pid).unwrap());
     let mut frames = Frames::default();
     for offset in [0, 0x10, 0x20] {
         frames.location(pid, frame(&mut modules, pid, jit + offset));
     }
-    let sources = [source];
     let named = symbolize(&frames, &modules, &sources, Settings::default());
     assert_eq!(named.names(0), [format!("[jit]+{jit:#x}")]);
     assert_eq!(named.run_time_code[0].reason, Some(Unresolved::PerfMap(PerfMapProblem::Absent)));
@@ -200,10 +199,11 @@ fn a_container_is_read_through_its_own_namespaces() {
         (namespace_pid, Path::new("/tmp/talker"))
     );
     assert_ne!(process.mount_namespace, Process::open(std::process::id()).unwrap().mount_namespace);
-    let sources = [NameSources::new(&process).unwrap()];
     fs::write(format!("/proc/{pid}/root/tmp/perf-{namespace_pid}.map"), format!("{jit:x} 10 inside\n")).unwrap();
 
     let mut modules = Modules::new();
+    let mut sources = HeldSources::default();
+    sources.scanned(pid, &modules.scan(pid).unwrap());
     let mut frames = Frames::default();
     frames.location(pid, frame(&mut modules, pid, address - 1));
     frames.location(pid, frame(&mut modules, pid, jit));

@@ -75,7 +75,7 @@ fn name_with(file: &Path, addresses: &[u64], settings: Settings) -> Symbolized {
     for (index, &address) in addresses.iter().enumerate() {
         assert_eq!(frames.location(0, Frame(u64::from(number) << 48 | address)) as usize, index);
     }
-    symbolize(&frames, &modules, &[], settings)
+    symbolize(&frames, &modules, &HeldSources::default(), settings)
 }
 
 impl Symbolized {

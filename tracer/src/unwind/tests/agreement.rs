@@ -3,6 +3,7 @@
 
 mod programs;
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +14,7 @@ use gimli::{
 use object::{Object, ObjectSection};
 use tracer_ebpf::abi::unwind::{PAGE_SIZE, RuleKind};
 
+use crate::target::{MappingKind, Module, Modules};
 use crate::unwind::{ModuleTable, Registers, Step, step};
 
 type Bytes<'a> = EndianSlice<'a, gimli::LittleEndian>;
@@ -240,7 +242,12 @@ fn interpreters_where_installed() {
 
 #[test]
 fn vdso() {
-    let Some(image) = crate::unwind::vdso::image() else { return println!("skipped: no vdso") };
+    let mut modules = Modules::new();
+    modules.scan(std::process::id()).unwrap();
+    let vdso = modules.iter().find(|module| module.kind == MappingKind::Vdso);
+    let Some(file) = vdso.and_then(Module::file) else { return println!("skipped: no vdso") };
+    let mut image = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut image, 0).unwrap();
     let (agreement, _) = compare_bytes("[vdso]", &image);
     assert!(agreement.addresses > 0 && agreement.unsupported + agreement.missed == 0, "{agreement:?}");
 }

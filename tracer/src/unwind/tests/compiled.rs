@@ -351,20 +351,14 @@ fn run_times_that_keep_frame_pointers() {
     let go = Linked::library(&format!("{code}\n.section .go.buildinfo, \"aw\"\n.quad 1\n"), &[]);
     let v8 = "\n.globl Builtins_Abort\n.type Builtins_Abort, @function\n.set Builtins_Abort, runtime + 64\n.size Builtins_Abort, 64\n";
     let v8 = Linked::library(&(code.clone() + v8), &[]);
-    for linked in [go, v8] {
+    for (linked, kind) in [(go, MappingKind::Go), (v8, MappingKind::FramePointer)] {
         let [runtime, between, after] = ["runtime", "between", "after"].map(|symbol| linked.address(symbol));
         let start = linked.address("before") & !(PAGE_SIZE - 1);
         let (end, table_end) = (start + 16 * PAGE_SIZE, (after & !(PAGE_SIZE - 1)) + PAGE_SIZE);
-        let expected = [
-            (start..runtime, MappingKind::Table),
-            (runtime..between, MappingKind::FramePointer),
-            (between..table_end, MappingKind::Table),
-        ];
+        let expected =
+            [(start..runtime, MappingKind::Table), (runtime..between, kind), (between..table_end, MappingKind::Table)];
         assert_eq!(linked.table.pieces(start..end), expected);
-        assert_eq!(
-            linked.table.pieces(runtime + 1..runtime + 9),
-            [(runtime + 1..runtime + 9, MappingKind::FramePointer)]
-        );
+        assert_eq!(linked.table.pieces(runtime + 1..runtime + 9), [(runtime + 1..runtime + 9, kind)]);
         assert_eq!(linked.table.pieces(end..end + PAGE_SIZE), []);
         assert_eq!(linked.kind("bare"), NO_INFO);
         let coverage = linked.table.coverage();

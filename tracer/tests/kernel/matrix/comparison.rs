@@ -67,7 +67,12 @@ fn assert_every_call(special: Special, command: &impl Fn(u32) -> Command) {
             Special::Runtime => !is_own,
         };
         assert!(is_whole || may_end, "{:?}: {names:#?}", stack.end);
+        // Go is unwound by frame pointers, and every stack says so; all else by tables.
+        let by_frame_pointer = stack.frame_pointer_frames > 0;
+        assert_eq!(by_frame_pointer, special == Special::Runtime, "{stack:?}: {names:#?}");
     }
+    let unwinding = &recording.about.unwinding;
+    assert_eq!(unwinding.assisted > 0, special == Special::Runtime, "{unwinding:?}");
 }
 
 fn assert_exact_counters(special: Special, command: &impl Fn(u32) -> Command) {
