@@ -8,6 +8,7 @@ mod children;
 mod comparison;
 mod coverage;
 mod cpu;
+mod cpu_stacks;
 mod depth;
 mod described;
 mod difference;
