@@ -15,6 +15,7 @@ use tracer::{
 };
 
 use crate::{
+    cpu_stacks::assert_callers,
     load::settings,
     programs::{Build, Compiler, Program},
     recording::{alone, record, request},
@@ -24,7 +25,7 @@ use crate::{
 const PROGRAM: Build = Build::new(Compiler::Gcc, "cpu.c", &["-O2"]);
 
 /// `frequency`: samples a second of CPU time.
-fn cpu(frequency: u64) -> Request {
+pub fn cpu(frequency: u64) -> Request {
     let period_ns = 1_000_000_000 / frequency;
     Request { event: Some(KernelEvent::Cpu { period_ns }), ..request(IntervalSetting::Fixed(period_ns)) }
 }
@@ -38,7 +39,8 @@ pub fn truth(said: &str) -> Truth {
     words.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].parse().expect("a number"))).collect()
 }
 
-fn run(mode: &str, request: Request) -> (RawRecording, Truth) {
+/// Runs the program in a mode while it is recorded.
+pub fn run(mode: &str, request: Request) -> (RawRecording, Truth) {
     let mut program = Program::start(&PROGRAM.compile(), &[mode], None);
     let (recording, said) = record(program.pid(), request, || {
         program.go();
@@ -102,6 +104,11 @@ fn functions_have_their_shares_and_the_kernel_its_frames() {
     assert!(accounted >= truth.values().sum(), "{accounted} ns accounted for, {truth:?}");
     let recording = assemble(raw);
     assert_shares(&recording, &truth, 1);
+    assert_callers(
+        &recording,
+        "shares",
+        &[("burn_three", "work"), ("burn_one", "work"), ("in_kernel", "enter_kernel")],
+    );
     let exact = Profile::new(&recording).exact().expect("the kernel's account is exact");
     assert_eq!((exact.bytes, exact.calls), (accounted, recording.samples.len() as u64));
     // Most of a system call's time is spent in the kernel, whose frames lie below the caller's.

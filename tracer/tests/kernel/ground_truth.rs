@@ -66,7 +66,7 @@ const THREADS: &str = "3";
 /// Of each thread, by the program itself; libraries make more of them.
 const C_ALLOCATIONS: &str = "4000";
 const OTHER_ALLOCATIONS: &str = "1500";
-/// Of the deepest recursion. The tracer's limit leaves room for what is above and below it.
+/// Of a recursion, at least. tracer's limit leaves room for 149 more, and for what is above and below them.
 const LEVELS: usize = 700;
 /// Of all builds together.
 const WANTED_SAMPLES: u64 = 500_000;

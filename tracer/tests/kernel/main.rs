@@ -9,6 +9,7 @@ mod comparison;
 mod container;
 mod coverage;
 mod cpu;
+mod cpu_stacks;
 mod depth;
 mod described;
 mod difference;

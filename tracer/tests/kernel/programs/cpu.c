@@ -28,6 +28,24 @@ static __attribute__((noipa)) void enter_kernel(void) {
     for (int i = 0; i < 200; i++) syscall(SYS_getppid);
 }
 
+// The vdso answers this from its page of data, whatever clock the machine has.
+static __attribute__((noipa)) void read_clock(void) {
+    struct timespec time;
+    for (int i = 0; i < 2000; i++) clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+}
+
+// Hardly anything but calls: most of its instructions move the stack pointer or save and restore a register.
+static __attribute__((noipa)) uint64_t nested(uint64_t a, uint64_t b, int levels) {
+    if (levels == 0) return a ^ b;
+    uint64_t first = nested(b, a + 1, levels - 1);
+    uint64_t second = nested(a ^ first, b, levels - 1) + first;
+    // Something to do after the call: it must not become a jump.
+    __asm__ volatile("" : "+r"(second));
+    return second;
+}
+
+static __attribute__((noipa)) void call_much(void) { sink += nested(1, 2, 9); }
+
 static __attribute__((noipa)) uint64_t spend(uint64_t nanoseconds, void (*how)(void)) {
     uint64_t begin = cpu_time(), now;
     do {
@@ -47,6 +65,8 @@ static __attribute__((noipa)) uint64_t spend(uint64_t nanoseconds, void (*how)(v
 SPENDER(burn_three, work)
 SPENDER(burn_one, work)
 SPENDER(in_kernel, enter_kernel)
+SPENDER(in_vdso, read_clock)
+SPENDER(in_calls, call_much)
 SPENDER(long_lived, work)
 SPENDER(short_lived, work)
 SPENDER(in_child, work)
@@ -146,12 +166,18 @@ SPENDER(in_probed, call_victim)
 
 static void probed(void) { say("in_probed", in_probed(1500 * MS)); }
 
+static void clocks(void) { say("in_vdso", in_vdso(1000 * MS)); }
+
+static void calls(void) { say("in_calls", in_calls(2000 * MS)); }
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(void);
     } MODES[] = {
-        {"shares", shares}, {"threads", threads}, {"short", short_threads}, {"children", children}, {"probed", probed},
+        {"shares", shares},     {"threads", threads}, {"short", short_threads},
+        {"children", children}, {"probed", probed},   {"clocks", clocks},
+        {"calls", calls},
     };
     puts("ready"), fflush(stdout);
     getchar();
