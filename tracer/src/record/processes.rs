@@ -358,20 +358,30 @@ impl Processes {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, process::Command, time::SystemTime};
+    use std::{
+        fs::File,
+        io::Read as _,
+        process::{Command, Stdio},
+        time::SystemTime,
+    };
 
     use super::*;
 
     #[test]
     fn a_file_that_changes_before_its_table_is_built_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
-        let copy = directory.path().join("sleep");
-        std::fs::copy("/usr/bin/sleep", &copy).unwrap();
-        let mut child = Command::new(&copy).arg("60").spawn().unwrap();
+        let copy = directory.path().join("shell");
+        // By another process: a program cannot be run while a child of another test holds it open for writing.
+        assert!(Command::new("cp").arg("/bin/sh").arg(&copy).status().unwrap().success());
+        let mut shell = Command::new(&copy);
+        let shell = shell.args(["-c", "echo up; read line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        // From here on its mappings stay as they are.
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let mut processes = Processes::new(Modules::new(), 1 << 20);
         let table_of_copy = |processes: &mut Processes| {
             let scan = processes.scan(child.id()).unwrap();
-            let is_copy = |module: &&target::Module| module.path.ends_with("/sleep");
+            let is_copy = |module: &&target::Module| module.path.ends_with("/shell");
             let number = processes.modules().iter().filter(is_copy).last().unwrap().number;
             if !processes.unwinding.contains_key(&number) {
                 File::open(&copy).unwrap().set_modified(SystemTime::now()).unwrap();

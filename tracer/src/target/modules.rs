@@ -291,6 +291,8 @@ fn interpreter_base(process: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -324,14 +326,19 @@ mod tests {
     #[test]
     fn a_file_that_changes_is_another_module() {
         let directory = tempfile::tempdir().unwrap();
-        let copy = directory.path().join("sleep");
-        std::fs::copy("/usr/bin/sleep", &copy).unwrap();
-        let mut child = std::process::Command::new(&copy).arg("60").spawn().unwrap();
+        let copy = directory.path().join("shell");
+        // By another process: a program cannot be run while a child of another test holds it open for writing.
+        assert!(std::process::Command::new("cp").arg("/bin/sh").arg(&copy).status().unwrap().success());
+        let mut shell = std::process::Command::new(&copy);
+        let shell = shell.args(["-c", "echo up; read line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        // From here on its mappings stay as they are.
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let mut modules = Modules::new();
         let mut number = || {
             let scan = modules.scan(child.id()).unwrap();
             let mut numbers = scan.mappings.iter().map(|mapping| mapping.module);
-            let of_copy = |number: &u16| modules.get(*number).is_some_and(|module| module.path.ends_with("/sleep"));
+            let of_copy = |number: &u16| modules.get(*number).is_some_and(|module| module.path.ends_with("/shell"));
             let number = numbers.find(of_copy).unwrap();
             (number, modules.get(number).unwrap().state().unwrap())
         };
