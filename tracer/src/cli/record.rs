@@ -205,7 +205,7 @@ fn outcome(recording: &Recording, duration: Option<Duration>) -> Outcome {
     let lost = about.losses.samples();
     let too_many = lost * 100 > recording.samples.len() as u64 + lost;
     let died = about.ended == Ended::TargetExited && duration.is_some();
-    if too_many || died || matches!(about.ended, Ended::Budget | Ended::ProbesGone) {
+    if too_many || died || matches!(about.ended, Ended::Budget | Ended::ProbesGone | Ended::MainThreadEnded) {
         Outcome::Incomplete
     } else {
         Outcome::Done

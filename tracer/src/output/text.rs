@@ -64,6 +64,9 @@ pub(super) fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<
         Ended::Interrupted => ", interrupted",
         Ended::TargetExited => ", until it ended",
         Ended::ProbesGone => ", until somebody ended the process that held the probes (tracer-attach)",
+        Ended::MainThreadEnded => {
+            ", until its main thread had ended, through which the kernel attaches probes to a process; --children goes on"
+        }
         Ended::Budget => ", until it had cost more than --max-overhead allows",
     };
     let (name, executable) = (printable(&about.process.name), printable(&about.process.executable));

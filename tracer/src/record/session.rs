@@ -7,6 +7,7 @@ mod heap;
 mod run;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -65,6 +66,10 @@ pub struct Session {
     pub(super) executions: u64,
     /// How often it was followed to a new program.
     pub(super) executions_followed: u64,
+    /// Processes in which another thread than the main one has run a program.
+    replaced: BTreeSet<u32>,
+    /// At the last look a target had no main thread any more.
+    main_thread_ended: bool,
     /// Events were lost, so that an execution may have gone unseen.
     events_lost: bool,
     targets: Vec<Process>,
@@ -136,6 +141,8 @@ impl Session {
             child: None,
             executions: 0,
             executions_followed: 0,
+            replaced: BTreeSet::new(),
+            main_thread_ended: false,
             events_lost: false,
             targets: Vec::new(),
             names: Vec::new(),

@@ -207,6 +207,8 @@ pub enum Ended {
     Budget,
     /// The process that held the probes was ended by somebody else.
     ProbesGone,
+    /// The main thread of a target ended while others went on, and with it what probes of one process are attached through.
+    MainThreadEnded,
 }
 
 /// Exact counters of one probed function: kept on every call, not estimated.

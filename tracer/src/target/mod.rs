@@ -10,9 +10,11 @@ pub mod identity;
 pub mod mappings;
 pub mod module;
 pub mod modules;
+pub mod procfs;
 
 pub use cpu_clock::CpuClocks;
 pub use identity::{Process, ProcessError};
 pub use mappings::MappingKind;
 pub use module::Module;
 pub use modules::{ExecutableMapping, Modules, Scan};
+pub use procfs::Procfs;

@@ -16,6 +16,7 @@ use super::elf::{self, BuildId, ElfError, ElfFacts, ElfReader};
 use super::filesystem::{Root, open_regular};
 use super::identity::printable;
 use super::mappings::{Entry, MappingKind, Mappings};
+use super::procfs::Procfs;
 
 /// Larger files are not read. The largest executables known have a few GiB, most of it debug information.
 pub const MAX_FILE_SIZE: u64 = 16 << 30;
@@ -142,7 +143,7 @@ impl Contents {
     /// # Errors
     /// The outer error is that the mapping is gone by now.
     pub(super) fn open(pid: u32, entry: &Entry) -> Result<Result<Self, Missing>, Gone> {
-        let map_files = open_regular(&format!("/proc/{pid}/map_files/{:x}-{:x}", entry.start, entry.end));
+        let map_files = open_regular(&Procfs::of(pid).mapped_file(entry.start, entry.end));
         let file = match map_files {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Gone),
@@ -176,7 +177,7 @@ impl Contents {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut bytes = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData)?];
-        File::open(format!("/proc/{pid}/mem"))?.read_exact_at(&mut bytes, entry.start)?;
+        File::open(Procfs::of(pid).path("mem"))?.read_exact_at(&mut bytes, entry.start)?;
         let mut file = File::from(memfd_create("vdso", MemfdFlags::CLOEXEC)?);
         file.write_all(&bytes)?;
         let contents = Self::new(file).map_err(|missing| io::Error::new(io::ErrorKind::InvalidData, missing))?;

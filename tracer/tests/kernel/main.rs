@@ -17,6 +17,7 @@ mod ground_truth;
 mod growth;
 mod late_allocator;
 mod launch;
+mod leader;
 mod leaks;
 mod lifetimes;
 mod live;

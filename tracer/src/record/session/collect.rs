@@ -54,6 +54,9 @@ impl Session {
                         (ProcessChange::Exited, Some(blocks)) => blocks.exited(process, time_ns),
                         _ => {}
                     }
+                    if change == ProcessChange::Executed && parent != process {
+                        self.replaced.insert(process);
+                    }
                     let child = self.child.as_ref().map(|child| child.pid);
                     self.executions += u64::from(change == ProcessChange::Executed && child == Some(process));
                     self.processes.changed(change, process, parent);
