@@ -175,9 +175,13 @@ fn losses(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
         (losses.ring_full, "sample", full),
         (losses.scratch_busy, "sample", busy),
         (losses.undecodable, "record", "it could not be decoded"),
-        (losses.events, "process event", "the buffer was full: stacks may be truncated after it"),
+        (losses.events, "process event", "the buffer was full: stacks may be truncated for a moment after it"),
         (losses.processes, "process", "there were too many to follow"),
-        (losses.mappings, "mapping", "its process has too many: stacks through it are truncated"),
+        (
+            losses.mappings,
+            "mapping",
+            "its process has too many, or it could not be read: stacks through it are truncated",
+        ),
         (losses.tables, "unwind table", "memory for tables was used up: stacks through its module are truncated"),
     ];
     let mut label = "lost      ";

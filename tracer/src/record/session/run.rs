@@ -71,7 +71,7 @@ impl Session {
                 }
             }
             if self.executions > self.executions_followed
-                || self.events_lost && self.child.as_ref().is_some_and(Child::is_stopped)
+                || self.events_lost > 0 && self.child.as_ref().is_some_and(Child::is_stopped)
             {
                 self.follow_child()?;
             }
