@@ -130,7 +130,7 @@ pub extern "C" fn mmap_enter(context: *mut c_void) -> u32 {
     0
 }
 
-/// `mprotect(address, length, protection)` begins.
+/// `mprotect(address, length, protection)` begins, or `pkey_mprotect`, whose first arguments are the same.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tracepoint")]
 pub extern "C" fn mprotect_enter(context: *mut c_void) -> u32 {
@@ -138,7 +138,7 @@ pub extern "C" fn mprotect_enter(context: *mut c_void) -> u32 {
     0
 }
 
-/// `mmap`, `mprotect`, `mremap` or `munmap` has returned: where it changed what is executable, user space must look.
+/// `mmap`, `mprotect`, `pkey_mprotect`, `mremap` or `munmap` has returned: where it changed what is executable, user space must look.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tracepoint")]
 pub extern "C" fn mapping_exit(context: *mut c_void) -> u32 {

@@ -114,7 +114,11 @@ pub fn task_new(context: *mut c_void) {
     // SAFETY: as above.
     let before = unsafe { version_of(process, parent) };
     let mut changes = Changes { removals: copy.removals, mapped: copy.mapped.into(), recent: [[0; 2]; RECENT_RANGES] };
-    let _ = CHANGES.insert(child, changes, BPF_ANY as u64);
+    if CHANGES.insert(child, changes, BPF_ANY as u64).is_err() {
+        // A copy of the mappings that no removal would be marked in must not be walked by.
+        count_loss(Loss::ProcessMapFull);
+        return;
+    }
     // SAFETY: key and value are of the map's sizes; the value stays valid while the program runs.
     let result = unsafe {
         bpf_map_update_elem(
@@ -125,7 +129,9 @@ pub fn task_new(context: *mut c_void) {
         )
     };
     if result != 0 {
+        let _ = CHANGES.remove(child);
         count_loss(Loss::ProcessMapFull);
+        return;
     }
     // SAFETY: as above.
     if before.is_none() || unsafe { version_of(process, parent) } != before {
@@ -142,7 +148,10 @@ pub fn task_new(context: *mut c_void) {
     process_changed(ProcessChange::Forked, child, parent);
 }
 
-pub fn task_exec(_context: *mut c_void) {
+pub fn task_exec(context: *mut c_void) {
+    // `sched:sched_process_exec`: old_pid at 16.
+    // SAFETY: a load from the record at an offset of its format.
+    let thread = unsafe { context.wrapping_byte_add(16).cast::<u32>().read() };
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     let Some(traced) = PROCESSES.get_ptr_mut(process) else { return };
     // It stays traced, but nothing that was mapped is any more.
@@ -155,7 +164,7 @@ pub fn task_exec(_context: *mut c_void) {
         // SAFETY: as above.
         count_removal(traced, unsafe { &mut *changes }, version);
     }
-    process_changed(ProcessChange::Executed, process, 0);
+    process_changed(ProcessChange::Executed, process, thread);
     stop_launched();
 }
 
@@ -195,15 +204,27 @@ fn tracer_is_gone(settings: &Settings) -> bool {
 }
 
 pub fn task_exit(_context: *mut c_void) {
-    let ids = bpf_get_current_pid_tgid();
-    let process = (ids >> 32) as u32;
-    if process != ids as u32 {
-        return;
-    }
-    if PROCESSES.remove(process).is_ok() {
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if PROCESSES.get_ptr(process).is_some() && is_last_thread() && PROCESSES.remove(process).is_ok() {
         let _ = CHANGES.remove(process);
         process_changed(ProcessChange::Exited, process, 0);
     }
+}
+
+/// Whether no thread of the current process is left when this one has ended. Its main thread may end before others do, and does so when
+/// another one runs a new program (`de_thread` in fs/exec.c). The kernel has counted the current thread out by now (`do_exit` in
+/// kernel/exit.c). Where the counter's place is not known, the main thread stands for the process.
+#[inline(always)]
+fn is_last_thread() -> bool {
+    let ids = bpf_get_current_pid_tgid();
+    let offsets = match SETTINGS.get(0) {
+        Some(settings) if settings.parents.task_signal != 0 => &settings.parents,
+        _ => return (ids >> 32) as u32 == ids as u32,
+    };
+    // SAFETY: helper without arguments.
+    let task = unsafe { bpf_get_current_task() };
+    let signal = read_kernel(task + offsets.task_signal as u64);
+    read_kernel(signal + offsets.signal_live as u64) as u32 == 0
 }
 
 /// An argument of the system call that is entered.

@@ -151,7 +151,8 @@ pub struct ProcessEvent {
     pub change: u32,
     /// Thread group id.
     pub process: u32,
-    /// The parent's thread group id for [`ProcessChange::Forked`].
+    /// The parent's thread group id for [`ProcessChange::Forked`]; for [`ProcessChange::Executed`] the thread that did it, which has the
+    /// main thread's number since.
     pub parent: u32,
     /// `bpf_ktime_get_ns`.
     pub time_ns: u64,

@@ -24,7 +24,7 @@ pub struct Settings {
     pub tracer: u32,
     /// Where this kernel keeps return addresses that return probes replaced.
     pub return_probes: ReturnProbeOffsets,
-    /// Where this kernel says who a process's parent is, and whether that is ending.
+    /// Where this kernel says who a process's parent is, whether that is ending, and which threads live.
     pub parents: ParentOffsets,
     /// Where this kernel keeps the program break.
     pub program_break: BreakOffsets,
@@ -42,8 +42,8 @@ pub struct ParentOffsets {
     pub task_signal: u32,
     /// `signal_struct.flags`.
     pub signal_flags: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// `signal_struct.live`.
+    pub signal_live: u32,
 }
 
 /// Byte offsets of kernel fields, from the kernel's BTF (include/linux/uprobes.h, include/linux/sched.h).

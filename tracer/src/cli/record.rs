@@ -231,11 +231,8 @@ fn outcome(recording: &Recording, duration: Option<Duration>) -> Outcome {
     let taken = (recording.samples.len() as u64).saturating_add(about.thinned).saturating_add(lost);
     let too_many = lost > taken / 100;
     let died = about.ended == Ended::TargetExited && duration.is_some();
-    if too_many || died || matches!(about.ended, Ended::Budget | Ended::ProbesGone | Ended::Failed) {
-        Outcome::Incomplete
-    } else {
-        Outcome::Done
-    }
+    let early = matches!(about.ended, Ended::Budget | Ended::ProbesGone | Ended::MainThreadEnded | Ended::Failed);
+    if too_many || died || early { Outcome::Incomplete } else { Outcome::Done }
 }
 
 /// Resolves on SIGINT or SIGTERM. Both are caught from the moment this returns.

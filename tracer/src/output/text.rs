@@ -65,6 +65,9 @@ pub(super) fn process(recording: &Recording, out: &mut dyn Write) -> io::Result<
         Ended::TargetExited => ", until it ended",
         Ended::ProbesGone => ", until somebody ended the process that held the probes (tracer-attach)",
         Ended::Failed => ", until tracer could not go on (see the note)",
+        Ended::MainThreadEnded => {
+            ", until its main thread had ended, through which the kernel attaches probes to a process; --children goes on"
+        }
         Ended::Budget => ", until it had cost more than --max-overhead allows",
     };
     let (name, executable) = (printable(&about.process.name), printable(&about.process.executable));
@@ -173,9 +176,13 @@ fn losses(recording: &Recording, profile: &Profile, out: &mut dyn Write) -> io::
         (losses.ring_full, "sample", full),
         (losses.scratch_busy, "sample", busy),
         (losses.undecodable, "record", "it could not be decoded"),
-        (losses.events, "process event", "the buffer was full: stacks may be truncated after it"),
+        (losses.events, "process event", "the buffer was full: stacks may be truncated for a moment after it"),
         (losses.processes, "process", "there were too many to follow"),
-        (losses.mappings, "mapping", "its process has too many: stacks through it are truncated"),
+        (
+            losses.mappings,
+            "mapping",
+            "its process has too many, or it could not be read: stacks through it are truncated",
+        ),
         (losses.tables, "unwind table", "memory for tables was used up: stacks through its module are truncated"),
     ];
     let mut label = "lost      ";

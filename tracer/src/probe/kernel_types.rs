@@ -93,14 +93,14 @@ impl<'a> KernelTypes<'a> {
         Some(BreakOffsets { task_mm: self.offset("task_struct", "mm")?, mm_brk: self.offset("mm_struct", "brk")? })
     }
 
-    /// Where this kernel says who a process's parent is.
+    /// Where this kernel says who a process's parent is, and how many of its threads live.
     pub fn parents(&self) -> Option<ParentOffsets> {
         Some(ParentOffsets {
             task_real_parent: self.offset("task_struct", "real_parent")?,
             task_tgid: self.offset("task_struct", "tgid")?,
             task_signal: self.offset("task_struct", "signal")?,
             signal_flags: self.offset("signal_struct", "flags")?,
-            padding: 0,
+            signal_live: self.offset("signal_struct", "live")?,
         })
     }
 }

@@ -25,7 +25,7 @@ use super::{
     kernel_event::{AttachedEvent, KernelEvent, attach_tracepoint},
     live::{LiveOptions, LivePrograms, map_sizes},
     meter::Meter,
-    multi::{LinkKind, MultiError, MultiProgram},
+    multi::{LinkKind, MultiError, MultiProgram, release},
     perf_event::PerfEvent,
     settings::SharedSettings,
     tracepoint::Tracefs,
@@ -127,13 +127,15 @@ pub struct Maps {
 }
 
 /// Programs that follow what happens to processes, and where they attach.
-pub(super) const TRACEPOINTS: [(&str, &str, &str); 11] = [
+pub(super) const TRACEPOINTS: [(&str, &str, &str); 13] = [
     ("munmap_enter", "syscalls", "sys_enter_munmap"),
     ("mremap_enter", "syscalls", "sys_enter_mremap"),
     ("mmap_enter", "syscalls", "sys_enter_mmap"),
     ("mprotect_enter", "syscalls", "sys_enter_mprotect"),
+    ("mprotect_enter", "syscalls", "sys_enter_pkey_mprotect"),
     ("mapping_exit", "syscalls", "sys_exit_mmap"),
     ("mapping_exit", "syscalls", "sys_exit_mprotect"),
+    ("mapping_exit", "syscalls", "sys_exit_pkey_mprotect"),
     ("mapping_exit", "syscalls", "sys_exit_mremap"),
     ("mapping_exit", "syscalls", "sys_exit_munmap"),
     ("task_new", "task", "task_newtask"),
@@ -219,6 +221,13 @@ impl Programs {
         self.multi.as_ref().err()
     }
 
+    /// Whether probes of one process go on to see its threads when the main one has ended. Links are held against the process since
+    /// Linux 6.12, before that, as perf events are, against the memory of its main thread (`uprobe_multi_link_handler` and
+    /// `uprobe_multi_prog_run` in kernel/trace/bpf_trace.c, `uprobe_perf_filter` in kernel/trace/trace_uprobe.c).
+    pub fn probes_outlive_main_thread(&self) -> bool {
+        self.multi.is_ok() && is_at_least(&release(), (6, 12))
+    }
+
     /// The allocation program for multi links, where the kernel has them: for other threads to attach.
     pub fn allocation(&self) -> Option<Arc<MultiProgram>> {
         self.multi.as_ref().ok().cloned()
@@ -256,8 +265,23 @@ fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u64> {
 
 fn attach_tracepoints(ebpf: &mut Ebpf) -> Result<Vec<PerfEvent>, LoadError> {
     let tracefs = Tracefs::open().map_err(LoadError::Tracefs)?;
-    let attach = |&(name, category, event)| attach_tracepoint(ebpf, &tracefs, name, category, event);
-    TRACEPOINTS.iter().map(attach).collect()
+    let attach = |&(name, category, event)| match attach_tracepoint(ebpf, &tracefs, name, category, event) {
+        Err(LoadError::Tracepoint { source, .. }) if may_be_missing(event, &source) => None,
+        attached => Some(attached),
+    };
+    TRACEPOINTS.iter().filter_map(attach).collect()
+}
+
+/// Whether a kernel's release is this version or later; false where it does not say.
+fn is_at_least(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= version)
+}
+
+/// Whether a tracepoint cannot be found because the kernel has no such system call: kernels without memory protection keys
+/// (`CONFIG_ARCH_HAS_PKEYS`).
+pub(super) fn may_be_missing(event: &str, error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound && event.ends_with("_pkey_mprotect")
 }
 
 /// Takes a map out of the object, as the type that it is declared with.
@@ -275,5 +299,26 @@ pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
         | Map::StackTraceMap(data)
         | Map::ArrayOfMaps(data) => Some(data.fd().as_fd()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        for (release, expected) in [
+            ("6.12.0-amd64", true),
+            ("6.18.44", true),
+            ("7.0-rc1", true),
+            ("6.9.12", false),
+            ("5.17", false),
+            ("6", false),
+            ("6.", false),
+            ("", false),
+        ] {
+            assert_eq!(is_at_least(release, (6, 12)), expected, "{release}");
+        }
     }
 }

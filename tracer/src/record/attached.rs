@@ -26,6 +26,8 @@ pub struct Attached {
     links: Vec<Link>,
     /// Breakpoints that are in place.
     places: HashSet<Place>,
+    /// What was probed in each scope, in order.
+    asked: Vec<(Scope, Probed)>,
 }
 
 /// A breakpoint belongs to a file, not to the state of it that a module is.
@@ -61,6 +63,7 @@ impl Attached {
             let (mut counted, mut live) = (Vec::new(), LivePoints::default());
             for probed in points.iter().filter(|point| point.module == module) {
                 self.add(probed, place, &mut counted, &mut live)?;
+                self.asked.push((scope, probed.clone()));
             }
             // What ends blocks before what begins them.
             let probes = programs.attach_live(&path, &live, scope)?;
@@ -133,6 +136,12 @@ impl Attached {
     pub fn forget_scope(&mut self, scope: Scope) {
         self.links.retain(|link| link.scope != scope);
         self.places.retain(|place| place.scope != scope);
+        self.asked.retain(|(of, _)| *of != scope);
+    }
+
+    /// What was probed in a scope since it was last forgotten.
+    pub fn of_scope(&self, scope: Scope) -> Vec<Probed> {
+        self.asked.iter().filter(|(of, _)| *of == scope).map(|(_, probed)| probed.clone()).collect()
     }
 
     /// What the kernel does with the instructions under the breakpoints, by slot.

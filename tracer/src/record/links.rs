@@ -9,9 +9,12 @@ use std::{
 };
 
 use super::attached::Scope;
-use crate::probe::{
-    multi::{MultiProgram, Point},
-    uprobes::Probes,
+use crate::{
+    probe::{
+        multi::{MultiProgram, Point},
+        uprobes::Probes,
+    },
+    target::Procfs,
 };
 
 /// See the module.
@@ -72,7 +75,7 @@ impl Link {
 impl Breakpoint {
     /// The one at `address` in a process.
     pub fn open(process: u32, address: u64) -> Option<Self> {
-        File::open(format!("/proc/{process}/mem")).ok().map(|memory| Self { memory, address })
+        File::open(Procfs::of(process).path("mem")).ok().map(|memory| Self { memory, address })
     }
 
     /// Memory that is gone holds none.

@@ -19,6 +19,7 @@ pub mod loader;
 mod numbered;
 pub mod processes;
 pub mod raw;
+mod readings;
 pub mod request;
 pub mod resident;
 pub mod room;

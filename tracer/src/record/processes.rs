@@ -1,12 +1,6 @@
 //! The traced processes: keeps the kernel's mappings and tables true while they map, fork, run other programs and end.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use aya::maps::MapError;
 use tracer_ebpf::abi::{
@@ -14,7 +8,7 @@ use tracer_ebpf::abi::{
     sample::ProcessChange,
 };
 
-use super::without_table::WithoutTable;
+use super::{readings::Readings, session::monotonic_ns, without_table::WithoutTable};
 use crate::{
     probe::{
         programs::Maps,
@@ -58,12 +52,12 @@ pub struct Processes {
     uploaded: Uploaded,
     /// How each module is unwound, by number.
     unwinding: HashMap<u16, Unwinding>,
-    /// Processes whose mappings changed.
-    changed: BTreeSet<u32>,
+    /// When which process is read.
+    readings: Readings,
     /// Scans that saw new modules, with their processes.
     arrived: Vec<(u32, Scan)>,
-    /// When each process may be read again.
-    rested: HashMap<u32, Instant>,
+    /// Mappings that did not fit: the most that a reading of each process left out.
+    unfit: HashMap<u32, u64>,
     /// Copies of mappings that the kernel got so far.
     copies: u32,
     lost: Losses,
@@ -77,12 +71,6 @@ enum Unwinding {
     /// It is not.
     Without(WithoutTable),
 }
-
-/// A process rests at least this long between two readings of its mappings, and [`REST_SHARE`] times as long as the last
-/// reading took: a program that maps code in a loop must not keep us busy.
-const REST: Duration = Duration::from_millis(1);
-/// See [`REST`].
-const REST_SHARE: u32 = 4;
 
 /// Tables that are built at once. Those for which the kernel has no room are not kept: a program may map any number of files.
 const TOGETHER: usize = 64;
@@ -98,9 +86,9 @@ impl Processes {
             placements: Placements::new(table_bytes),
             uploaded: Uploaded::default(),
             unwinding: HashMap::new(),
-            changed: BTreeSet::new(),
+            readings: Readings::default(),
             arrived: Vec::new(),
-            rested: HashMap::new(),
+            unfit: HashMap::new(),
             copies: 0,
             lost: Losses::default(),
         }
@@ -110,18 +98,36 @@ impl Processes {
     pub fn changed(&mut self, change: ProcessChange, process: u32, _parent: u32) {
         if change == ProcessChange::Executed {
             self.modules.forget(process);
-            self.rested.remove(&process);
+            self.count_unfit(process);
+            self.readings.executed(process);
+        } else {
+            self.readings.changed(process);
         }
         if matches!(change, ProcessChange::Forked | ProcessChange::Executed) {
             self.names.renewed(process);
         }
-        self.changed.insert(process);
     }
 
     /// Takes note of a walk that found the copy of the mappings distrusted or replaced. As a rule an event says so, too; but a
     /// mark may have gone to another process, in whose entry it was being made when that entry's memory changed hands.
     pub fn distrusted(&mut self, process: u32) {
-        self.changed.insert(process);
+        self.readings.changed(process);
+    }
+
+    /// Takes note of a walk at `time_ns` that came to an address in no mapping.
+    pub fn doubted(&mut self, process: u32, address: u64, time_ns: u64) {
+        self.readings.doubted(process, address, time_ns);
+    }
+
+    /// Takes note of events that were lost: any process may have changed, or ended.
+    ///
+    /// # Errors
+    /// When the map of processes cannot be read.
+    pub fn events_lost(&mut self, maps: &Maps) -> Result<(), MapError> {
+        let followed: Vec<u32> = maps.processes.keys().collect::<Result<_, _>>()?;
+        let known: Vec<u32> = self.readings.known().collect();
+        followed.into_iter().chain(known).for_each(|process| self.readings.changed(process));
+        Ok(())
     }
 
     /// Brings processes that changed up to date. Those that ended are forgotten.
@@ -129,21 +135,9 @@ impl Processes {
     /// # Errors
     /// What the kernel's maps say; a process that cannot be read has ended.
     pub fn refresh_changed(&mut self, maps: &mut Maps) -> Result<(), ProcessError> {
-        let now = Instant::now();
-        let due: Vec<u32> = self
-            .changed
-            .iter()
-            .copied()
-            .filter(|process| self.rested.get(process).is_none_or(|&rested| now >= rested))
-            .collect();
-        for process in due {
-            self.changed.remove(&process);
-            let begun = Instant::now();
+        for process in self.readings.due(monotonic_ns()) {
             match self.install(maps, process) {
-                Ok(()) => {
-                    let rest = REST.max(begun.elapsed() * REST_SHARE);
-                    self.rested.insert(process, Instant::now() + rest);
-                }
+                Ok(()) => {}
                 Err(ProcessError::Mappings { .. } | ProcessError::Ended(_)) => self.forget(maps, process),
                 Err(error) => return Err(error),
             }
@@ -153,10 +147,8 @@ impl Processes {
 
     /// How long until [`Processes::refresh_changed`] has something to do; `None` = nothing is known to have changed.
     pub fn next_refresh(&self) -> Option<Duration> {
-        let now = Instant::now();
-        let wait =
-            |process| self.rested.get(process).map_or(Duration::ZERO, |rested| rested.saturating_duration_since(now));
-        self.changed.iter().map(wait).min()
+        let wait = |at: u64| Duration::from_nanos(at.saturating_sub(monotonic_ns()));
+        self.readings.next().map(wait)
     }
 
     /// Makes the kernel follow a process. From here on the kernel side alone adds (children) and removes (those that end).
@@ -173,6 +165,7 @@ impl Processes {
     /// # Errors
     /// [`ProcessError::Mappings`] or [`ProcessError::Ended`] when it has ended.
     pub fn install(&mut self, maps: &mut Maps, process: u32) -> Result<(), ProcessError> {
+        let begun = monotonic_ns();
         // Before the mappings are read: whatever is unmapped from here on makes the kernel distrust this copy.
         let changes = match maps.changes.get(&process, 0) {
             Ok(Value(changes)) => changes,
@@ -180,18 +173,26 @@ impl Processes {
             Err(error) => return Err(error.into()),
         };
         let scan = self.scan(process)?;
-        self.lost.mappings += scan.dropped + scan.unnumbered;
-        if !self.build_tables(&scan) {
-            self.changed.insert(process);
-        }
+        let unchanged = self.build_tables(&scan);
         self.uploaded.upload(maps, &mut self.placements)?;
-        let value = self.process_value(process, &scan.mappings, changes);
+        let (value, unfit) = self.process_value(process, &scan.mappings, changes);
+        let most = self.unfit.entry(process).or_default();
+        *most = (*most).max(unfit + scan.dropped + scan.unnumbered);
         if !scan.new_modules.is_empty() {
             self.arrived.push((process, scan));
         }
         // Only where there is an entry: the process may have ended since, and another may get its number.
         match maps.processes.insert(process, *value, BPF_EXIST) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let known = value.0.mappings.iter().take(value.0.count as usize);
+                // A return address may be the first one behind its mapping.
+                let has = |address| known.clone().any(|known| (known.start..=known.end).contains(&address));
+                self.readings.read(process, begun, monotonic_ns(), has);
+                if !unchanged {
+                    self.readings.changed(process);
+                }
+                Ok(())
+            }
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
                 Err(ProcessError::Ended(process))
             }
@@ -211,7 +212,7 @@ impl Processes {
     pub fn expect(&mut self, maps: &mut Maps, process: u32) -> Result<(), MapError> {
         let changes = Changes::default();
         maps.changes.insert(process, Value(changes), 0)?;
-        maps.processes.insert(process, *self.process_value(process, &[], changes), 0)
+        maps.processes.insert(process, *self.process_value(process, &[], changes).0, 0)
     }
 
     /// Reads a process's mappings, for those who choose what to probe.
@@ -236,7 +237,7 @@ impl Processes {
 
     /// The modules, what names their code, those that have no table, and what was lost.
     pub fn finish(self, losses: &mut Losses) -> (Modules, HeldSources, HashMap<u16, WithoutTable>) {
-        losses.mappings += self.lost.mappings;
+        losses.mappings += self.lost.mappings + self.unfit.values().sum::<u64>();
         losses.tables += self.lost.tables;
         let without = |(number, unwinding)| match unwinding {
             Unwinding::Without(reason) => Some((number, reason)),
@@ -247,10 +248,16 @@ impl Processes {
 
     fn forget(&mut self, maps: &mut Maps, process: u32) {
         self.modules.forget(process);
-        self.rested.remove(&process);
+        self.readings.forget(process);
+        self.count_unfit(process);
         // Both are usually gone already: the kernel side removes them when the process ends.
         let _ = maps.processes.remove(&process);
         let _ = maps.changes.remove(&process);
+    }
+
+    /// The mappings of this program are counted: a process of the same number has others.
+    fn count_unfit(&mut self, process: u32) {
+        self.lost.mappings += self.unfit.remove(&process).unwrap_or(0);
     }
 
     /// Builds the tables of modules that have none. False where a file changed meanwhile: its mappings are to be read again.
@@ -290,13 +297,13 @@ impl Processes {
         unchanged
     }
 
-    /// The kernel's view of the mappings.
+    /// The kernel's view of the mappings, and how many did not fit.
     fn process_value(
         &mut self,
         process: u32,
         executable: &[ExecutableMapping],
         changes: Changes,
-    ) -> Box<Value<Process>> {
+    ) -> (Box<Value<Process>>, u64) {
         let none = Mapping { start: 0, end: 0, bias: 0, page_table: 0, module: 0, kind: 0, padding: 0 };
         self.copies = self.copies.wrapping_add(1);
         let version = version(self.copies, process);
@@ -309,9 +316,9 @@ impl Processes {
             mappings: [none; MAX_MAPPINGS],
         }));
         let mut mappings: Vec<Mapping> = executable.iter().flat_map(|mapping| self.pieces(mapping)).collect();
-        if mappings.len() > MAX_MAPPINGS {
+        let unfit = mappings.len().saturating_sub(MAX_MAPPINGS);
+        if unfit > 0 {
             // Modules are worth more than JIT code, of which there may be any number of pieces.
-            self.lost.mappings += (mappings.len() - MAX_MAPPINGS) as u64;
             mappings.sort_by_key(|mapping| mapping.module == 0);
             mappings.truncate(MAX_MAPPINGS);
             mappings.sort_by_key(|mapping| mapping.start);
@@ -320,7 +327,7 @@ impl Processes {
         for (to, from) in value.0.mappings.iter_mut().zip(mappings) {
             *to = from;
         }
-        value
+        (value, unfit as u64)
     }
 
     /// A mapping, cut where the way of unwinding changes.

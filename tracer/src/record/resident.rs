@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::target::Process;
+use crate::target::{Process, Procfs};
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ fn sum(targets: &[Process], of: fn(u32) -> Option<u64>) -> Option<u64> {
 
 /// `Rss` of smaps_rollup, which walks the page tables (proc_pid_smaps(5)).
 fn exact(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let text = fs::read_to_string(Procfs::of(pid).path("smaps_rollup")).ok()?;
     kilobytes(&text)?.checked_mul(1024)
 }
 
@@ -58,7 +58,7 @@ fn kilobytes(smaps: &str) -> Option<u64> {
 
 /// The second number of statm, in pages: a little behind, but nothing has to wait for it.
 fn quick(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let text = fs::read_to_string(Procfs::of(pid).path("statm")).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     // A process that has ended has a line of zeros until its parent has asked for it.
     (pages > 0).then_some(pages)?.checked_mul(rustix::param::page_size() as u64)

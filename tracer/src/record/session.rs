@@ -7,6 +7,7 @@ mod heap;
 mod run;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -64,8 +65,12 @@ pub struct Session {
     pub(super) executions: u64,
     /// How often it was followed to a new program.
     pub(super) executions_followed: u64,
-    /// Events were lost, so that an execution may have gone unseen.
-    events_lost: bool,
+    /// Processes in which another thread than the main one has run a program.
+    replaced: BTreeSet<u32>,
+    /// At the last look a target had no main thread any more.
+    main_thread_ended: bool,
+    /// Events that were lost: an execution may have gone unseen.
+    events_lost: u64,
     targets: Vec<Process>,
     samples: Samples,
     /// For samples of blocks that are not in use.
@@ -137,7 +142,9 @@ impl Session {
             child: None,
             executions: 0,
             executions_followed: 0,
-            events_lost: false,
+            replaced: BTreeSet::new(),
+            main_thread_ended: false,
+            events_lost: 0,
             targets: Vec::new(),
             samples: Samples::default(),
             room: Room::new(request.max_samples, unit, monotonic_ns()),
@@ -212,6 +219,14 @@ impl Session {
         self.programs.maps.processes.keys().collect()
     }
 
+    /// The processes whose removals of mappings the kernel side counts: the same.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn watched(&self) -> Result<Vec<u32>, MapError> {
+        self.programs.maps.changes.keys().collect()
+    }
+
     /// Counter slots in use.
     fn slots(&self) -> u32 {
         let of_event = self.request.event.map_or(0, |event| event.counters().len());
@@ -228,7 +243,7 @@ fn wakeup_bytes(request: &Request) -> u64 {
 }
 
 /// CLOCK_MONOTONIC, the clock of `bpf_ktime_get_ns`.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }

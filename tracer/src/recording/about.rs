@@ -209,6 +209,8 @@ pub enum Ended {
     ProbesGone,
     /// tracer could not go on; a note says why.
     Failed,
+    /// The main thread of a target ended while others went on, and with it what probes of one process are attached through.
+    MainThreadEnded,
 }
 
 /// Exact counters of one probed function: kept on every call, not estimated.
@@ -245,13 +247,13 @@ pub struct Losses {
     pub ring_full: u64,
     /// Samples that found no scratch space (nested deeper than provided for).
     pub scratch_busy: u64,
-    /// Process events that found the ring buffer full (stacks may be truncated after them).
+    /// Process events that found the ring buffer full (stacks may be truncated for a moment after them).
     pub events: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
     /// Processes that did not fit the process map.
     pub processes: u64,
-    /// Executable mappings beyond the limit of one process.
+    /// Executable mappings beyond the limits, or that could not be read: the most that was left out of each program at a time.
     pub mappings: u64,
     /// Modules whose unwind table did not fit the memory cap.
     pub tables: u64,

@@ -13,6 +13,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat2};
 
 use super::file_state::FileState;
 
+use super::procfs::Procfs;
+
 /// The file system as one mount namespace sees it. Stays usable after the process has ended.
 #[derive(Debug)]
 pub struct Root {
@@ -27,7 +29,7 @@ impl Root {
     /// # Errors
     /// When the process has ended or may not be read.
     pub fn of_process(pid: u32) -> io::Result<Self> {
-        Self::at(Path::new(&format!("/proc/{pid}/root")))
+        Self::at(Path::new(&Procfs::of(pid).path("root")))
     }
 
     /// tracer's own root directory.

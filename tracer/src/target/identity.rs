@@ -64,6 +64,17 @@ pub enum ProcessError {
         /// Its name.
         name: String,
     },
+    /// Its main thread has ended, others go on.
+    #[error(
+        "the main thread of process {pid} ({name}) has ended while others go on: through it the kernel attaches probes to a \
+         process and shows its files, so it cannot be traced any more"
+    )]
+    MainThreadEnded {
+        /// Process id.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
     /// It runs in the kernel only.
     #[error("{pid} ({name}) is a kernel thread: it has no user-space allocator")]
     KernelThread {
@@ -112,7 +123,11 @@ impl Process {
             }
         };
         let stat = Stat::parse(&read(pid, "stat")?).ok_or_else(|| malformed(pid, "stat"))?;
-        if stat.state == b'Z' || stat.state == b'X' {
+        if has_ended(&stat) {
+            // It counts while it waits for its parent.
+            if stat.threads > 1 {
+                return Err(ProcessError::MainThreadEnded { pid, name: stat.name });
+            }
             return Err(ProcessError::Zombie { pid, name: stat.name });
         }
         if stat.flags & PF_KTHREAD != 0 {
@@ -148,6 +163,17 @@ impl Process {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(ready) if ready > 0)
     }
+
+    /// Whether its main thread has ended while others go on.
+    pub fn main_thread_has_ended(&self) -> bool {
+        let stat = read(self.pid, "stat").ok().and_then(|text| Stat::parse(&text));
+        stat.is_some_and(|stat| has_ended(&stat)) && !self.has_ended()
+    }
+}
+
+/// Whether the main thread has ended.
+fn has_ended(stat: &Stat) -> bool {
+    stat.state == b'Z' || stat.state == b'X'
 }
 
 /// Whether its executable says so (`EI_CLASS` of elf(5)).

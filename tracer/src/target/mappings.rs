@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::procfs::Procfs;
+
 /// Executable mappings kept of one process; the kernel's default limit for all mappings is 65,530 (`max_map_count`).
 pub const MAX_EXECUTABLE: usize = 1 << 16;
 /// A line holds at most a path of 4,096 bytes, of which each may be escaped as four.
@@ -56,7 +58,7 @@ impl Mappings {
     /// # Errors
     /// When the file cannot be read, or the process has ended.
     pub fn read(pid: u32) -> io::Result<Self> {
-        Self::parse(BufReader::with_capacity(1 << 16, File::open(format!("/proc/{pid}/maps"))?))
+        Self::parse(BufReader::with_capacity(1 << 16, File::open(Procfs::of(pid).path("maps"))?))
     }
 
     fn parse(mut text: impl BufRead) -> io::Result<Self> {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod mappings;
 pub mod module;
 pub mod modules;
+pub mod procfs;
 
 pub use cpu_clock::CpuClocks;
 pub use file_state::FileState;
@@ -18,3 +19,4 @@ pub use identity::{Process, ProcessError};
 pub use mappings::MappingKind;
 pub use module::Module;
 pub use modules::{ExecutableMapping, Modules, Scan};
+pub use procfs::Procfs;

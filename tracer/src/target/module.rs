@@ -17,6 +17,7 @@ use super::file_state::FileState;
 use super::filesystem::{FoundFile, Root};
 use super::identity::printable;
 use super::mappings::{Entry, MappingKind, Mappings};
+use super::procfs::Procfs;
 
 /// Larger files are not read. The largest executables known have a few GiB, most of it debug information.
 pub const MAX_FILE_SIZE: u64 = 16 << 30;
@@ -153,7 +154,7 @@ impl Contents {
     /// # Errors
     /// The outer error is that the mapping is gone by now.
     pub(super) fn find(pid: u32, entry: &Entry) -> Result<Result<FoundFile, Missing>, Gone> {
-        let map_files = FoundFile::at(&format!("/proc/{pid}/map_files/{:x}-{:x}", entry.start, entry.end));
+        let map_files = FoundFile::at(&Procfs::of(pid).mapped_file(entry.start, entry.end));
         let found = match map_files {
             Ok(found) => Ok(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Gone),
@@ -200,7 +201,7 @@ impl Contents {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut bytes = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData)?];
-        File::open(format!("/proc/{pid}/mem"))?.read_exact_at(&mut bytes, entry.start)?;
+        File::open(Procfs::of(pid).path("mem"))?.read_exact_at(&mut bytes, entry.start)?;
         let mut file = File::from(memfd_create("vdso", MemfdFlags::CLOEXEC)?);
         file.write_all(&bytes)?;
         let contents = Self::new(file).map_err(|missing| io::Error::new(io::ErrorKind::InvalidData, missing))?;

@@ -11,6 +11,7 @@ use super::file_state::FileState;
 use super::filesystem::FoundFile;
 use super::mappings::{Entry, MappingKind, Mappings};
 use super::module::{Contents, Gone, Missing, Module};
+use super::procfs::Procfs;
 
 /// Module numbers have 15 bits in a [`Frame`](tracer_ebpf::abi::sample::Frame), 0 means none, and the last one is the kernel's.
 pub const MAX_MODULES: usize = tracer_ebpf::abi::sample::KERNEL_MODULE as usize - 1;
@@ -282,7 +283,7 @@ impl Modules {
 /// `AT_BASE` of the auxiliary vector (proc_pid_auxv(5)); `None` for a static executable.
 fn interpreter_base(process: u32) -> Option<u64> {
     let mut bytes = Vec::new();
-    File::open(format!("/proc/{process}/auxv")).ok()?.take(4096).read_to_end(&mut bytes).ok()?;
+    File::open(Procfs::of(process).path("auxv")).ok()?.take(4096).read_to_end(&mut bytes).ok()?;
     let (words, _) = bytes.as_chunks::<8>();
     let (pairs, _) = words.as_chunks::<2>();
     let pairs = pairs.iter().map(|[key, value]| (u64::from_le_bytes(*key), u64::from_le_bytes(*value)));

@@ -1,18 +1,21 @@
-//! Children and other programs: what belongs to the recording is in it, what does not is not.
+//! Children and other programs: what belongs to the recording is in it, what does not is not, and nothing of those that have ended
+//! stays.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tracer::record::{raw::RawRecording, request::Request};
-use tracer_ebpf::abi::sample::WalkStatus;
+use tracer_ebpf::abi::{process::MAX_PROCESSES, sample::WalkStatus};
 
 use crate::{
     names::ProgramNames,
     programs::{Build, Compiler, Program},
-    recording::{EVERY, alone, record, request},
+    recording::{EVERY, alone, record_and_inspect, request},
 };
 
 const PROGRAM: Build = Build::new(Compiler::Gcc, "fork_storm.c", &["-O2"]);
-const CHILDREN: u64 = 400;
+/// More than the kernel side has room for at a time.
+const CHILDREN: u64 = 1200;
+const _: () = assert!(CHILDREN > MAX_PROCESSES as u64);
 const EXECS: u64 = 20;
 /// Sizes that the program allocates, each from one function.
 const SITES: [(u64, &str); 4] = [(1001, "before_fork"), (1002, "after_fork"), (2000, "in_child"), (3000, "after_exec")];
@@ -20,15 +23,21 @@ const SITES: [(u64, &str); 4] = [(1001, "before_fork"), (1002, "after_fork"), (2
 fn run(request: Request, children: u64, execs: u64) -> RawRecording {
     let path = PROGRAM.compile();
     let mut program = Program::start(&path, &[&children.to_string(), &execs.to_string()], None);
-    let (recording, ()) = record(program.pid(), request, || {
+    let pid = program.pid();
+    let act = || {
         program.go();
         assert_eq!(program.line(), "done");
         // Time for tracer to read the mappings of the program that runs now. It needs milliseconds.
         std::thread::sleep(Duration::from_secs(1));
         program.go();
         assert_eq!(program.line(), "end");
+    };
+    let (recording, ()) = record_and_inspect(&[pid], request, act, |session| {
+        assert_eq!(session.followed().expect("the map can be read"), [pid]);
+        assert_eq!(session.watched().expect("the map can be read"), [pid]);
     });
     program.finish();
+    assert_eq!(recording.losses.processes, 0);
     recording
 }
 
@@ -74,10 +83,12 @@ fn children_are_traced_when_asked_for() {
 #[test]
 fn a_program_that_replaces_itself_stays_traced() {
     let Some(_guard) = alone() else { return };
-    let recording = run(request(EVERY), 0, EXECS);
-    let counts = by_size(&recording);
-    // Right after exec stacks may be cut short: nothing is known of the new program yet.
-    assert_eq!(counts[&3000].0, EXECS + 1);
-    let last = recording.parts.samples.iter().rfind(|sample| sample.size == 3000).expect("it was counted");
-    assert_eq!(recording.parts.stacks[last.stack as usize].status, WalkStatus::Complete);
+    for children in [false, true] {
+        let recording = run(Request { children, ..request(EVERY) }, 0, EXECS);
+        let counts = by_size(&recording);
+        // Right after exec stacks may be cut short: nothing is known of the new program yet.
+        assert_eq!(counts[&3000].0, EXECS + 1, "children: {children}");
+        let last = recording.parts.samples.iter().rfind(|sample| sample.size == 3000).expect("it was counted");
+        assert_eq!(recording.parts.stacks[last.stack as usize].status, WalkStatus::Complete, "children: {children}");
+    }
 }

@@ -40,6 +40,17 @@ pub fn record_and_inspect<T: Send>(
     act: impl FnOnce() -> T + Send,
     inspect: impl FnOnce(&Session),
 ) -> (RawRecording, T) {
+    record_with(pids, request, act, || {}, inspect)
+}
+
+/// The same. `looked` is called when the recording has looked at its counters, and goes on when that returns.
+pub fn record_with<T: Send>(
+    pids: &[u32],
+    request: Request,
+    act: impl FnOnce() -> T + Send,
+    looked: impl Fn(),
+    inspect: impl FnOnce(&Session),
+) -> (RawRecording, T) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     let _in_runtime = runtime.enter();
     let mut session = Session::new(request).unwrap_or_else(|error| panic!("{error}"));
@@ -59,7 +70,7 @@ pub fn record_and_inspect<T: Send>(
             act()
         });
         let stopped = async { stop.readable().await.expect("the socket can be waited for") };
-        let ended = runtime.block_on(session.run(stopped, |_| {})).unwrap_or_else(|error| panic!("{error}"));
+        let ended = runtime.block_on(session.run(stopped, |_| looked())).unwrap_or_else(|error| panic!("{error}"));
         inspect(&session);
         let recording = session.finish(ended).unwrap_or_else(|error| panic!("{error}"));
         (recording, act.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

@@ -15,6 +15,10 @@ use crate::{
     target::Process,
 };
 
+/// Why a module that came is not counted.
+const MAIN_THREAD_ENDED: &str =
+    "the main thread has ended, through which the kernel attaches probes to a process; --children counts it";
+
 impl Session {
     /// Chooses the functions of a process to probe: none where samples are taken at an event of the kernel.
     ///
@@ -70,16 +74,39 @@ impl Session {
         let scope = self.scope(arrival.process);
         for of_module in found.probed.chunk_by(|a, b| a.module == b.module) {
             let process = arrival.process;
+            let in_vain = scope.is_some()
+                && self.targets.iter().any(|target| target.pid == process && target.main_thread_has_ended());
             let attached = self.attached.attach(&mut self.programs, &self.processes, of_module, process, scope);
             // A file that was renamed, say, is another module: its functions have their probes.
             if matches!(attached, Ok(false)) {
                 continue;
             }
             let result = attached.map(|_| self.start.elapsed()).map_err(|error| error.to_string());
+            let result = if in_vain { Err(MAIN_THREAD_ENDED.to_owned()) } else { result };
             // One that has only functions that release (of C++ over malloc) counts nothing.
             let Some(first) = of_module.iter().find(|probed| probed.point.role != Role::Release) else { continue };
             let path = self.processes.modules().get(first.module).map_or("", |module| module.path.as_str());
             self.late.note_module(&arrival, path, first.point.family, result);
+        }
+        self.hand_over();
+    }
+
+    /// Probes processes anew in which another thread than the main one has run a program. The main thread has ended then, and with it
+    /// what the kernel knows the process by that its probes are for.
+    pub(super) fn probe_again(&mut self) {
+        if self.replaced.is_empty() {
+            return;
+        }
+        for process in std::mem::take(&mut self.replaced) {
+            // A program that tracer started is stopped now, and looked at.
+            let is_child = self.child.as_ref().is_some_and(|child| child.pid == process);
+            let Some(scope) = self.scope(process).filter(|_| !is_child) else { continue };
+            let points = self.attached.of_scope(Some(scope));
+            self.detach(scope);
+            let attached = self.attached.attach(&mut self.programs, &self.processes, &points, process, Some(scope));
+            if let Err(error) = attached {
+                self.late.note(format!("process {process} runs another program and is counted no more: {error}"));
+            }
         }
         self.hand_over();
     }

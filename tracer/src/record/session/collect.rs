@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aya::maps::{MapData, RingBuf};
 use tracer_ebpf::abi::{
-    sample::{Frame, ProcessChange, WalkStatus},
+    sample::{Frame, ProcessChange, Sample as Header, WalkStatus},
     settings::Loss,
 };
 
@@ -31,8 +31,11 @@ impl Session {
             let Some(item) = ring.next() else { return false };
             match decode(&item) {
                 Ok(Record::Sample(sample)) => {
-                    if sample.header.status == WalkStatus::Stale as u32 {
-                        self.processes.distrusted(sample.header.process);
+                    let Header { process, status, stopped_at, time_ns, .. } = sample.header;
+                    if status == WalkStatus::Stale as u32 {
+                        self.processes.distrusted(process);
+                    } else if status == WalkStatus::NoMapping as u32 {
+                        self.processes.doubted(process, stopped_at, time_ns);
                     }
                     let point = self.attached.points().get(sample.header.function as usize);
                     if let Some(blocks) = self.blocks.as_mut().filter(|_| point.is_some_and(live::is_followed)) {
@@ -53,6 +56,9 @@ impl Session {
                         }
                         (ProcessChange::Exited, Some(blocks)) => blocks.exited(process, time_ns),
                         _ => {}
+                    }
+                    if change == ProcessChange::Executed && parent != process {
+                        self.replaced.insert(process);
                     }
                     let child = self.child.as_ref().map(|child| child.pid);
                     self.executions += u64::from(change == ProcessChange::Executed && child == Some(process));
@@ -86,7 +92,10 @@ impl Session {
         }
         self.looked = now;
         let losses = counters::losses(&self.programs.maps)?;
-        self.events_lost = counters::loss(&losses, Loss::EventRingFull) > 0;
+        let events_lost = counters::loss(&losses, Loss::EventRingFull);
+        if std::mem::replace(&mut self.events_lost, events_lost) < events_lost {
+            self.processes.events_lost(&self.programs.maps)?;
+        }
         Ok(Progress {
             elapsed: now - self.start,
             samples: self.samples.len() as u64,

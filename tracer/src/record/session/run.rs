@@ -10,8 +10,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::Session;
 use crate::{
-    record::{child::Child, error::SessionError, request::Progress},
+    record::{child::Child, error::SessionError, request::Progress, windows::handle::Windows},
     recording::about::Ended,
+    target::Process,
 };
 
 /// How often the ring buffer is looked at when nobody wakes us, and the counters are read.
@@ -70,10 +71,11 @@ impl Session {
                 }
             }
             if self.executions > self.executions_followed
-                || self.events_lost && self.child.as_ref().is_some_and(Child::is_stopped)
+                || self.events_lost > 0 && self.child.as_ref().is_some_and(Child::is_stopped)
             {
                 self.follow_child()?;
             }
+            self.probe_again();
             self.processes.refresh_changed(&mut self.programs.maps)?;
             for (process, scan) in self.processes.arrived().into_iter().filter(|_| self.request.event.is_none()) {
                 let (modules, points) = (self.processes.modules(), self.attached.points());
@@ -85,10 +87,24 @@ impl Session {
                 if self.is_over_budget() {
                     break Ok(Ended::Budget);
                 }
+                if self.has_lost_probes() {
+                    break Ok(Ended::MainThreadEnded);
+                }
             }
         };
         self.programs.maps.events = Some(ring.into_inner());
         Ok(result?)
+    }
+
+    /// Whether probes of a process see nothing any more because its main thread has ended: the kernel takes its memory for that of the
+    /// process. Asked at every look, it says so at the second: there is no main thread for a moment when another thread runs a new
+    /// program.
+    fn has_lost_probes(&mut self) -> bool {
+        let are_of_processes = !self.request.children && self.request.event.is_none();
+        let must_come = self.windows.as_ref().is_some_and(Windows::come_and_go);
+        let needed = are_of_processes && (must_come || !self.programs.probes_outlive_main_thread());
+        let ended = needed && self.targets.iter().any(Process::main_thread_has_ended);
+        std::mem::replace(&mut self.main_thread_ended, ended) && ended
     }
 }
 

@@ -115,7 +115,12 @@ impl Windows {
     /// Whether probes come and go, and nothing was counted to the end since this was asked last.
     pub fn waits(&mut self) -> bool {
         let over = self.over.load(Ordering::Relaxed);
-        std::mem::replace(&mut self.told, over) == over && self.switching.load(Ordering::Relaxed)
+        std::mem::replace(&mut self.told, over) == over && self.come_and_go()
+    }
+
+    /// Whether probes have ever gone, to come back.
+    pub fn come_and_go(&self) -> bool {
+        self.switching.load(Ordering::Relaxed)
     }
 
     /// For how long calls were counted so far.
