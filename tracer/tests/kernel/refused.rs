@@ -153,7 +153,16 @@ fn program() -> Program {
     Program::start(&build.compile(), &["1", "2"], None)
 }
 
-const EVERYTHING: &[&str] = &["record", "record --live", "cpu", "record --event page-faults", "record -- true"];
+/// One that is not refused comes to an end too, and the test with it.
+const ALLOCATIONS: &str = "record --duration 1s";
+const A_PROGRAM: &str = "record --duration 1s -- true";
+const EVERYTHING: &[&str] = &[
+    ALLOCATIONS,
+    "record --duration 1s --live",
+    "cpu --duration 1s",
+    "record --duration 1s --event page-faults",
+    A_PROGRAM,
+];
 
 #[test]
 fn a_kernel_without_bpf() {
@@ -170,7 +179,7 @@ fn a_kernel_without_uprobes() {
         let without = Without::default().file(UPROBES, &empty);
         without.call(libc::SYS_bpf, Some(LINK_CREATE), libc::EINVAL)
     };
-    assert_refused(&program(), &["record", "record -- true"], "uprobes by perf event: ", without);
+    assert_refused(&program(), &[ALLOCATIONS, A_PROGRAM], "uprobes by perf event: ", without);
 }
 
 /// Lockdown lets nobody into tracefs (EPERM) and leaves it empty where it was there from the begin.
@@ -207,7 +216,8 @@ fn a_kernel_that_does_not_show_its_types() {
         "{found}{said}"
     );
 
-    let (code, _, said) = tracer(&["record", "--event", "brk", "--pid", &program().pid().to_string()], without());
+    let (code, _, said) =
+        tracer(&["record", "--event", "brk", "--duration", "1s", "--pid", &program().pid().to_string()], without());
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.starts_with("tracer: --event brk needs the kernel's type information") && said.lines().count() == 1,
