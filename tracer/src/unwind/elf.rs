@@ -275,7 +275,7 @@ fn code_sections(sections: &[SectionHeader64<LE>], text: &[Range<u64>]) -> Vec<R
 }
 
 /// Sorts, joins overlapping ranges, drops empty ones.
-fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(super) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.retain(|range| range.start < range.end);
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, last| {

@@ -8,7 +8,7 @@ use tracer_ebpf::abi::unwind::{PAGE_SIZE, RuleKind};
 
 use super::BuildError;
 use super::coverage::Coverage;
-use super::elf::Image;
+use super::elf::{Image, merged};
 use super::evaluate::{Chunk, Sections};
 use super::gaps::{Gap, KnownCode, gaps, is_padding};
 use super::rule::plain;
@@ -107,10 +107,10 @@ fn drop_musl_clone<'a, R: ReadRef<'a>>(image: &Image<'a, '_, R>, base: u64, span
     }
 }
 
-/// Whole pages: what the kernel maps.
+/// Whole pages: what the kernel maps. Segments of a page are joined.
 fn page_ranges(text: &[Range<u64>]) -> Vec<Range<u64>> {
     let round_up = |address: u64| address.checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
-    text.iter().map(|range| range.start & !(PAGE_SIZE - 1)..round_up(range.end)).collect()
+    merged(text.iter().map(|range| range.start & !(PAGE_SIZE - 1)..round_up(range.end)).collect())
 }
 
 /// Joins the chunks to one sequence of rows.
@@ -159,5 +159,16 @@ impl Assembly<'_> {
             let end = later.first().map_or(function.end, |(next, _)| function.end.min(next.start));
             self.writer.push(end, NO_INFO, &self.rules);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_that_share_a_page_make_one_range() {
+        let text = [0x10..0x165c, 0x1ef8..0x2010, 0x4000..0x4001];
+        assert_eq!(page_ranges(&text), [0..0x3000, 0x4000..0x5000]);
     }
 }
