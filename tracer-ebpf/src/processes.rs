@@ -266,7 +266,9 @@ fn entered(mapped: [u64; 2], removed: [[u64; 2]; 2]) -> bool {
     let Some((process, changes, version)) = current() else { return false };
     // Every range is looked at: each marks what it hits.
     let hit = mark(process, removed[0]) | mark(process, removed[1]);
-    let removes = hit || is_recent(process, changes, removed[0]) || is_recent(process, changes, removed[1]);
+    // Of a process whose mappings are being read for the first time, any may be among them.
+    let unknown = process.count == 0 && removed[0][1] | removed[1][1] != 0;
+    let removes = hit || unknown || is_recent(process, changes, removed[0]) || is_recent(process, changes, removed[1]);
     if removes {
         count_removal(process, changes, version);
         changed();

@@ -87,7 +87,7 @@ impl Drop for Run {
 }
 
 fn started() -> Program {
-    Program::start(&PROGRAM.compile(), &["1", "2"], None)
+    Program::start(&PROGRAM.compile(), &["1", "2", "1"], None)
 }
 
 /// Lets the program allocate.

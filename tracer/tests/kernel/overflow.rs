@@ -33,7 +33,7 @@ fn samples_lost_are_counted() {
 fn the_command_says_so_wherever_the_number_is_read() {
     let Some(_guard) = alone() else { return };
     let path = Build::new(Compiler::Gcc, "allocate.c", &["-O2"]).compile();
-    let mut program = Program::start(&path, &["3", "200"], None);
+    let mut program = Program::start(&path, &["3", "200", "1"], None);
     let pid = program.pid();
     let mut run = Run::start(pid, "--interval 1 --max-overhead none --ring-buffer 4KiB");
     program.go();

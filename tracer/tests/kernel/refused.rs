@@ -150,7 +150,7 @@ fn assert_refused(program: &Program, verbs: &[&str], reason: &str, without: impl
 
 fn program() -> Program {
     let build = Build::new(Compiler::Gcc, "allocate.c", &["-O2"]);
-    Program::start(&build.compile(), &["1", "2"], None)
+    Program::start(&build.compile(), &["1", "2", "1"], None)
 }
 
 /// One that is not refused comes to an end too, and the test with it.
