@@ -77,7 +77,11 @@ pub fn install(packages: &[&str]) -> anyhow::Result<()> {
     apt_get(&[["install", "--yes", "--no-install-recommends"].as_slice(), &missing].concat())
 }
 
-fn missing<'a>(packages: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
+/// Those of `packages` that are not installed.
+///
+/// # Errors
+/// When this is no Debian.
+pub fn missing<'a>(packages: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
     // dpkg-query fails when it knows nothing of one of the names, and still answers for the others.
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${Status}\n"])

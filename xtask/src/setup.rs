@@ -1,8 +1,11 @@
 //! `cargo xtask setup`: everything that `cargo xtask test` needs, `cargo xtask bench` and `cargo xtask kernels`.
 
-use crate::packages::{self, Group};
+use crate::{
+    fuzz::program::CargoFuzz,
+    packages::{self, Group},
+};
 
-/// Installs the Debian packages that `cargo xtask test` needs (as root; else prints the command).
+/// Installs the Debian packages that `cargo xtask test` needs (as root; else prints the command), and cargo-fuzz.
 #[derive(clap::Args)]
 pub struct Options {
     /// Also those that `cargo xtask bench` compares tracer with.
@@ -16,7 +19,7 @@ pub struct Options {
 /// Installs what is missing.
 ///
 /// # Errors
-/// As [`packages::install`].
+/// As [`packages::install`] and [`CargoFuzz::install`].
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut needed: Vec<&str> = Group::ALL.iter().flat_map(|group| group.packages()).collect();
     if options.bench {
@@ -25,5 +28,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if options.kernels {
         needed.extend(packages::for_kernels());
     }
-    packages::install(&needed)
+    packages::install(&needed)?;
+    CargoFuzz::install()
 }

@@ -45,3 +45,8 @@ pub fn cargo() -> anyhow::Result<Command> {
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
+
+/// Whether this is CI, where everything is to run: nothing may be left out because something is missing.
+pub fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}

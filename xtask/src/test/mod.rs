@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what CI runs. Every step runs, whatever failed before it; the last line counts them.
 
+mod linkage;
 mod markdown;
 mod steps;
 
@@ -8,9 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::steps::{STEPS, Step};
+use anyhow::bail;
 
-/// Runs what CI runs: formatting, lints, docs, the BPF object, unit tests, documents, real-kernel tests, the demo.
+use self::steps::{STEPS, Step};
+use crate::workspace;
+
+/// Runs what CI runs: formatting, lints, docs, the BPF object, unit tests, documents, fuzz targets, real-kernel tests, the demo.
+/// Where the variable CI is set, a step that would be skipped fails.
 #[derive(clap::Args)]
 pub struct Options {
     /// Only these steps, in the order of the list.
@@ -22,6 +27,8 @@ pub struct Options {
 pub enum Outcome {
     /// It ran, and all is well.
     Passed,
+    /// It ran, but what it looks at was not all here.
+    PassedBut(&'static str),
     /// It cannot run here, for this reason.
     Skipped(&'static str),
 }
@@ -53,16 +60,25 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn run_step(step: &Step) -> Report {
     eprintln!("\n== {}: {}", step.name, step.about);
     let start = Instant::now();
-    let result = (step.run)();
+    let result = (step.run)().and_then(|outcome| required(outcome, workspace::is_ci()));
     if let Err(error) = &result {
         eprintln!("error: {error:#}");
     }
     Report { name: step.name, result, time: start.elapsed() }
 }
 
+/// In CI a step that does not run is a failure: nobody would notice that it never does.
+fn required(outcome: Outcome, is_ci: bool) -> anyhow::Result<Outcome> {
+    match outcome {
+        Outcome::Skipped(reason) if is_ci => bail!("skipped, which CI does not allow: {reason}"),
+        outcome => Ok(outcome),
+    }
+}
+
 fn describe(report: &Report) -> String {
     let how = match &report.result {
         Ok(Outcome::Passed) => "passed".to_owned(),
+        Ok(Outcome::PassedBut(less)) => format!("passed, but {less}"),
         Ok(Outcome::Skipped(reason)) => format!("skipped: {reason}"),
         Err(error) => format!("FAILED: {error:#}"),
     };
@@ -71,7 +87,7 @@ fn describe(report: &Report) -> String {
 
 fn count(reports: &[Report]) -> String {
     let of = |is: fn(&Report) -> bool| reports.iter().filter(|report| is(report)).count();
-    let passed = of(|report| matches!(report.result, Ok(Outcome::Passed)));
+    let passed = of(|report| matches!(report.result, Ok(Outcome::Passed | Outcome::PassedBut(_))));
     let failed = of(|report| report.result.is_err());
     let skipped = of(|report| matches!(report.result, Ok(Outcome::Skipped(_))));
     format!("{passed} passed, {failed} failed, {skipped} skipped")
@@ -92,6 +108,15 @@ mod tests {
         let reports =
             [report(Ok(Outcome::Passed)), report(Err(anyhow!("no"))), report(Ok(Outcome::Skipped("not root")))];
         assert_eq!(count(&reports), "1 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn nothing_is_skipped_in_ci() {
+        let skipped = || Outcome::Skipped("not root");
+        assert!(matches!(required(skipped(), false), Ok(Outcome::Skipped("not root"))));
+        assert!(required(skipped(), true).err().unwrap().to_string().ends_with("not root"));
+        assert!(matches!(required(Outcome::Passed, true), Ok(Outcome::Passed)));
+        assert!(matches!(required(Outcome::PassedBut("less"), true), Ok(Outcome::PassedBut("less"))));
     }
 
     #[test]

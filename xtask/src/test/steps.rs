@@ -1,7 +1,12 @@
 //! The steps, cheapest first.
 
-use super::{Outcome, markdown};
-use crate::{build_ebpf, demo, exec, workspace};
+use super::{Outcome, linkage, markdown};
+use crate::{
+    build_ebpf, demo, exec,
+    fuzz::{self, program::CargoFuzz},
+    packages::{self, Group},
+    workspace,
+};
 
 /// One thing that CI checks.
 pub struct Step {
@@ -15,6 +20,7 @@ pub struct Step {
 
 /// All steps, in the order in which they run.
 pub const STEPS: &[Step] = &[
+    Step { name: "packages", about: "the programs that the tests run are installed", run: installed },
     Step { name: "fmt", about: "rustfmt changes nothing", run: fmt },
     Step { name: "clippy", about: "no lint fires, in any target", run: clippy },
     Step { name: "clippy-bpf", about: "no lint fires in the BPF programs", run: clippy_bpf },
@@ -22,6 +28,8 @@ pub const STEPS: &[Step] = &[
     Step { name: "bpf-object", about: "the committed BPF object is what the sources give", run: bpf_object },
     Step { name: "unit", about: "unit, property, command-line and documentation tests", run: unit },
     Step { name: "markdown", about: "commands and links in the documents work", run: markdown::check },
+    Step { name: "linkage", about: "the release program needs no library but the C library's", run: linkage::check },
+    Step { name: "fuzz", about: "fuzz targets build, and find nothing in a short time", run: fuzz_check },
     Step { name: "kernel", about: "tests against the running kernel", run: kernel },
     Step { name: "hold", about: "the game server holds 1,000 connections for a minute", run: hold },
     Step { name: "demo", about: "a short demo finds the functions that allocate", run: demo_check },
@@ -32,6 +40,18 @@ const NOT_ROOT: Outcome = Outcome::Skipped("needs root, to load BPF programs");
 fn cargo(arguments: &[&str]) -> anyhow::Result<Outcome> {
     exec::exec(workspace::cargo()?.args(arguments))?;
     Ok(Outcome::Passed)
+}
+
+/// Tests leave out what needs a program that is missing.
+fn installed() -> anyhow::Result<Outcome> {
+    let Ok(missing) = packages::missing(&Group::Test.packages()) else {
+        return Ok(Outcome::Skipped("what is installed is known on Debian only"));
+    };
+    if missing.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    eprintln!("missing: {}", missing.join(" "));
+    Ok(Outcome::Skipped("some packages are missing, and tests that need them are left out: cargo xtask setup"))
 }
 
 fn fmt() -> anyhow::Result<Outcome> {
@@ -69,12 +89,22 @@ fn doc() -> anyhow::Result<Outcome> {
 }
 
 fn bpf_object() -> anyhow::Result<Outcome> {
-    build_ebpf::check()?;
-    Ok(Outcome::Passed)
+    Ok(match build_ebpf::check()? {
+        build_ebpf::Compared::Bytes => Outcome::Passed,
+        build_ebpf::Compared::Names => Outcome::PassedBut("NOT BYTE BY BYTE: the toolchain here is another, see above"),
+    })
 }
 
 fn unit() -> anyhow::Result<Outcome> {
     cargo(&["test", "--locked", "--workspace", "--features", "xtask/bench", "--no-fail-fast"])
+}
+
+fn fuzz_check() -> anyhow::Result<Outcome> {
+    let Some(cargo_fuzz) = CargoFuzz::find()? else {
+        return Ok(Outcome::Skipped("needs cargo-fuzz: cargo xtask setup"));
+    };
+    fuzz::briefly(&cargo_fuzz)?;
+    Ok(Outcome::Passed)
 }
 
 /// One test at a time: each traces the system, and counts what it sees.

@@ -32,13 +32,14 @@ impl Session {
         stop: impl Future<Output = ()>,
         mut show: impl FnMut(Progress),
     ) -> Result<Ended, SessionError> {
-        let Some(ring) = self.programs.maps.events.take() else { return Ok(Ended::Interrupted) };
-        let mut ring = watch(ring)?;
         let ends: Vec<AsyncFd<OwnedFd>> =
             self.targets.iter().map(|target| watch(target.pidfd().try_clone_to_owned()?)).collect::<io::Result<_>>()?;
         let attacher = watch(self.attacher.end()?)?;
         let deadline = self.request.duration.map(|duration| self.start + duration);
         let mut stop = std::pin::pin!(stop);
+        let Some(ring) = self.programs.maps.events.take() else { return Ok(Ended::Interrupted) };
+        let mut ring = watch(ring)?;
+        // Whatever happens, the ring buffer goes back: what is still in it is taken or counted at the end.
         let result = loop {
             let look = if self.start.elapsed() < SETTLING { LOOK_AT_FIRST } else { LOOK };
             let over = async {
@@ -51,9 +52,9 @@ impl Session {
                 biased;
                 () = &mut stop => break Ok(Ended::Interrupted),
                 () = over => break Ok(Ended::Duration),
-                result = all_readable(&ends) => break result.map(|()| Ended::TargetExited),
+                result = all_readable(&ends) => break result.map(|()| Ended::TargetExited).map_err(SessionError::from),
                 // It says nothing: this is its end.
-                result = attacher.readable() => break result.map(|_| Ended::ProbesGone),
+                result = attacher.readable() => break result.map(|_| Ended::ProbesGone).map_err(SessionError::from),
                 outcome = self.late.next() => match outcome {
                     Ok(outcome) => self.attach_late(outcome),
                     Err(error) => self.late.note(format!("a search for allocators failed: {error}")),
@@ -64,36 +65,46 @@ impl Session {
                             guard.clear_ready();
                         }
                     }
-                    Err(error) => break Err(error),
+                    Err(error) => break Err(error.into()),
                 },
                 () = tokio::time::sleep(self.processes.next_refresh().map_or(look, |refresh| refresh.min(look))) => {
                     while self.drain(ring.get_mut()) {}
                 }
             }
-            if self.executions > self.executions_followed
-                || self.events_lost > 0 && self.child.as_ref().is_some_and(Child::is_stopped)
-            {
-                self.follow_child()?;
-            }
-            self.probe_again();
-            self.processes.refresh_changed(&mut self.programs.maps)?;
-            for (process, scan) in self.processes.arrived().into_iter().filter(|_| self.request.event.is_none()) {
-                let (modules, points) = (self.processes.modules(), self.attached.points());
-                self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
-            }
-            self.keep_bounded()?;
-            if self.looked.elapsed() >= look {
-                show(self.observe()?);
-                if self.is_over_budget() {
-                    break Ok(Ended::Budget);
-                }
-                if self.has_lost_probes() {
-                    break Ok(Ended::MainThreadEnded);
-                }
+            match self.follow_up(look, &mut show) {
+                Ok(None) => {}
+                Ok(Some(ended)) => break Ok(ended),
+                Err(error) => break Err(error),
             }
         };
         self.programs.maps.events = Some(ring.into_inner());
-        Ok(result?)
+        result
+    }
+
+    /// Does what the events ask for, and at every look what is due then. `Some` when the recording is over.
+    fn follow_up(&mut self, look: Duration, show: &mut impl FnMut(Progress)) -> Result<Option<Ended>, SessionError> {
+        if self.executions > self.executions_followed
+            || self.events_lost > 0 && self.child.as_ref().is_some_and(Child::is_stopped)
+        {
+            self.follow_child()?;
+        }
+        self.probe_again();
+        self.processes.refresh_changed(&mut self.programs.maps)?;
+        for (process, scan) in self.processes.arrived().into_iter().filter(|_| self.request.event.is_none()) {
+            let (modules, points) = (self.processes.modules(), self.attached.points());
+            self.late.scanned(modules, process, &scan, self.start.elapsed(), points);
+        }
+        self.keep_bounded()?;
+        if self.looked.elapsed() >= look {
+            show(self.observe()?);
+            if self.is_over_budget() {
+                return Ok(Some(Ended::Budget));
+            }
+            if self.has_lost_probes() {
+                return Ok(Some(Ended::MainThreadEnded));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether probes of a process see nothing any more because its main thread has ended: the kernel takes its memory for that of the

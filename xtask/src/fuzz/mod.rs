@@ -1,17 +1,24 @@
 //! `cargo xtask fuzz`: every parser of foreign bytes under libFuzzer, one target after the other.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+pub mod program;
+mod seeds;
+
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
+use self::program::CargoFuzz;
 use crate::{exec, workspace};
 
 /// Memory of one input: what is beyond it counts as a crash.
 const MEBIBYTES: u32 = 2048;
 /// Seconds for one input: likewise.
 const SECONDS: u32 = 20;
+/// How long each target runs in CI.
+const BRIEF: Duration = Duration::from_secs(20);
 
-/// Fuzzes the parsers of foreign bytes (fuzz/); a crash leaves its input in fuzz/artifacts. Needs `cargo install cargo-fuzz`.
+/// Fuzzes the parsers of foreign bytes (fuzz/); a crash leaves its input in fuzz/artifacts. Needs cargo-fuzz, which
+/// `cargo xtask setup` installs.
 #[derive(clap::Args)]
 pub struct Options {
     /// Only these targets: the names of the files in fuzz/fuzz_targets.
@@ -26,27 +33,39 @@ pub struct Options {
 /// # Errors
 /// When there is no such target or no cargo-fuzz, and when one crashes, hangs or takes too much memory.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    let cargo_fuzz = CargoFuzz::find()?.context("cargo-fuzz is missing; install it: cargo xtask setup")?;
+    fuzz(&cargo_fuzz, options)
+}
+
+/// Runs all of them briefly.
+///
+/// # Errors
+/// As [`run`].
+pub fn briefly(cargo_fuzz: &CargoFuzz) -> anyhow::Result<()> {
+    fuzz(cargo_fuzz, &Options { targets: Vec::new(), duration: BRIEF })
+}
+
+fn fuzz(cargo_fuzz: &CargoFuzz, options: &Options) -> anyhow::Result<()> {
     let fuzz = workspace::root()?.join("fuzz");
     let all = targets(&fuzz)?;
     if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
         bail!("there is no fuzz target {unknown}; there are {}", all.join(", "));
     }
-    let cargo_fuzz = Command::new("cargo-fuzz").arg("--version").output();
-    cargo_fuzz.context("cargo-fuzz does not run; install it: cargo install cargo-fuzz")?;
     for target in all.iter().filter(|name| options.targets.is_empty() || options.targets.contains(name)) {
         let corpus = fuzz.join("corpus").join(target);
         fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
-        let mut command = workspace::cargo()?;
-        command.args(["fuzz", "run", target]).arg(&corpus);
+        if target == seeds::TARGET {
+            seeds::write(&corpus)?;
+        }
+        let mut command = cargo_fuzz.command("run")?;
+        command.arg(target).arg(&corpus);
         command.args(Some(fuzz.join("seeds").join(target)).filter(|seeds| seeds.is_dir()));
         let limit = |name: &str, value: u64| format!("-{name}={value}");
         command
             .args(["--", "-print_final_stats=1"])
             .arg(limit("max_total_time", options.duration.as_secs()))
             .arg(limit("rss_limit_mb", MEBIBYTES.into()))
-            .arg(limit("timeout", SECONDS.into()))
-            // cargo-fuzz asks for sanitizers, which are for nightly compilers only.
-            .env("RUSTC_BOOTSTRAP", "1");
+            .arg(limit("timeout", SECONDS.into()));
         exec::exec(&mut command)?;
     }
     Ok(())
@@ -72,7 +91,7 @@ mod tests {
         let fuzz = workspace::root().unwrap().join("fuzz");
         let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
         let targets = targets(&fuzz).unwrap();
-        assert!(!targets.is_empty());
+        assert!(targets.iter().any(|target| target == seeds::TARGET));
         for target in targets {
             assert!(manifest.contains(&format!("name = \"{target}\"\n")), "{target}");
         }
