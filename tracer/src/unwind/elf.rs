@@ -178,6 +178,15 @@ impl<'a, 'b, R: ReadRef<'a>> Image<'a, 'b, R> {
         offset.is_some_and(|offset| self.data.read_bytes_at(offset, N as u64) == Ok(bytes.as_slice()))
     }
 
+    /// Whether the names of dynamic symbols include this one.
+    pub(super) fn has_dynamic_name(&self, wanted: &[u8]) -> bool {
+        let symbols = self.sections.iter().find(|section| section.sh_type(LE) == elf::SHT_DYNSYM);
+        let names = symbols.and_then(|symbols| self.sections.get(symbols.sh_link(LE) as usize));
+        let names = names.filter(|names| names.sh_size(LE) <= MAX_PART);
+        let names = names.and_then(|names| names.data(LE, self.data).ok()).unwrap_or_default();
+        names.split(|&byte| byte == 0).any(|name| name == wanted)
+    }
+
     /// Calls `found` with the name and the address range of every function symbol whose first address satisfies `wanted`.
     /// The range is empty where the symbol has no size, as is usual in assembly.
     pub(super) fn function_symbols(&self, wanted: impl Fn(u64) -> bool, mut found: impl FnMut(&[u8], Range<u64>)) {

@@ -23,6 +23,12 @@ const ENTRY_BYTES: u32 = 22;
 /// `libgcc/config/i386/linux-unwind.h`).
 const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05];
 
+/// What V8 exports where it is not alone in a program or library (node), stripped or not:
+/// `v8::internal::Isolate::embedded_blob_code() const`.
+const V8: &[u8] = b"_ZNK2v88internal7Isolate18embedded_blob_codeEv";
+/// V8's builtins have more bytes than this: 1.6 MiB in node 20.
+const V8_BUILTINS: u32 = 512 << 10;
+
 /// A stretch between spans; offsets from the builder's base address.
 pub(super) type Gap = Range<u32>;
 
@@ -61,7 +67,7 @@ impl KnownCode {
     /// - musl's `__restore_rt`, to which signal handlers return, is known by its bytes. Nothing calls it: its address stands where
     ///   a return address belongs, and the walk looks up the byte before it, which musl made a `nop` for this reason.
     /// - V8's builtins (Node.js, Chrome) are compiled by V8 itself, which always keeps frame pointers. They are one stretch of
-    ///   text, known by their symbols.
+    ///   text, known by their symbols; in a stripped file that exports V8's functions, the widest gap.
     /// - The Go code of a Go program, which always keeps frame pointers: the widest gap.
     ///
     /// A name proves nothing elsewhere, so these count only in gaps, and `main` only in a program. `gaps` are ascending.
@@ -110,8 +116,12 @@ impl KnownCode {
             let gap_end = gap_of(base + u64::from(function.start)).map_or(function.start, |(_, gap)| gap.end);
             function.end = next.map_or(gap_end, |&next| next.min(gap_end));
         }
+        let widest = gaps.iter().max_by_key(|gap| gap.end - gap.start);
+        let is_v8 = |gap: &&Gap| gap.end - gap.start >= V8_BUILTINS && image.has_dynamic_name(V8);
         if image.go {
-            known.frame_pointer.extend(gaps.iter().max_by_key(|gap| gap.end - gap.start).cloned());
+            known.frame_pointer.extend(widest.cloned());
+        } else if known.frame_pointer.is_empty() {
+            known.frame_pointer.extend(widest.filter(is_v8).cloned());
         }
         known.functions.extend(outermost.into_iter().map(|range| (range, RuleKind::End)));
         known.functions.sort_unstable_by_key(|(range, _)| range.start);

@@ -368,6 +368,22 @@ fn run_times_that_keep_frame_pointers() {
     assert_eq!(c.table.frame_pointer_text(), []);
 }
 
+/// A stripped node has no names for V8's builtins, but V8's functions are exported.
+#[test]
+fn builtins_of_a_stripped_v8_are_the_widest_gap() {
+    let build = |bytes: u32, export: &str| {
+        let export = function(export, "");
+        let gap = format!(".globl gap\ngap: .skip {bytes}, 0x90\n");
+        Linked::library(&[&function("before", ""), gap.as_str(), &function("after", ""), &export].concat(), &[])
+    };
+    const V8: &str = "_ZNK2v88internal7Isolate18embedded_blob_codeEv";
+    let linked = build(1 << 20, V8);
+    let gap = linked.address("gap")..linked.address("after");
+    assert_eq!(linked.table.frame_pointer_text(), std::slice::from_ref(&gap));
+    assert_eq!(build(1 << 18, V8).table.frame_pointer_text(), []);
+    assert_eq!(build(1 << 20, "other").table.frame_pointer_text(), []);
+}
+
 #[test]
 fn what_is_no_program_for_this_processor_is_an_error() {
     let linked = Linked::library(&function("f", ""), &[]);
