@@ -45,7 +45,8 @@ fn waits(memory: &mut Scratch, place: u64) -> bool {
     }
     let high = memory.value;
     let caller = high.wrapping_sub(depth);
-    if !(low <= caller && caller < bp && bp < high && depth & 7 == 0) || !read(memory, caller) {
+    let is_in_use = low <= caller && caller < bp && bp < high && depth & 7 == 0;
+    if !is_in_use || !read(memory, caller) {
         return false;
     }
     memory.ip = memory.value;
