@@ -34,7 +34,7 @@ pub struct Options {
 /// When there is no such target or no cargo-fuzz, and when one crashes, hangs or takes too much memory.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let cargo_fuzz = CargoFuzz::find()?.context("cargo-fuzz is missing; install it: cargo xtask setup")?;
-    fuzz(&cargo_fuzz, options)
+    fuzz(&cargo_fuzz, options, &[])
 }
 
 /// Runs all of them briefly.
@@ -42,10 +42,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn briefly(cargo_fuzz: &CargoFuzz) -> anyhow::Result<()> {
-    fuzz(cargo_fuzz, &Options { targets: Vec::new(), duration: BRIEF })
+    // Without a line for each input that is kept: there are thousands in the first seconds.
+    fuzz(cargo_fuzz, &Options { targets: Vec::new(), duration: BRIEF }, &["-verbosity=0"])
 }
 
-fn fuzz(cargo_fuzz: &CargoFuzz, options: &Options) -> anyhow::Result<()> {
+/// `more`: options for libFuzzer.
+fn fuzz(cargo_fuzz: &CargoFuzz, options: &Options, more: &[&str]) -> anyhow::Result<()> {
     let fuzz = workspace::root()?.join("fuzz");
     let all = targets(&fuzz)?;
     if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
@@ -63,6 +65,7 @@ fn fuzz(cargo_fuzz: &CargoFuzz, options: &Options) -> anyhow::Result<()> {
         let limit = |name: &str, value: u64| format!("-{name}={value}");
         command
             .args(["--", "-print_final_stats=1"])
+            .args(more)
             .arg(limit("max_total_time", options.duration.as_secs()))
             .arg(limit("rss_limit_mb", MEBIBYTES.into()))
             .arg(limit("timeout", SECONDS.into()));
