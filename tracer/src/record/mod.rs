@@ -16,6 +16,7 @@ pub mod launch;
 pub mod links;
 pub mod live;
 pub mod loader;
+mod module_tables;
 mod numbered;
 pub mod processes;
 pub mod raw;

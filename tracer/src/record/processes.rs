@@ -1,24 +1,19 @@
 //! The traced processes: keeps the kernel's mappings and tables true while they map, fork, run other programs and end.
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 
 use aya::maps::MapError;
 use tracer_ebpf::abi::{
-    process::{Changes, MAX_MAPPINGS, Mapping, MappingKind, Process, version},
+    process::{Changes, MAX_MAPPINGS, Mapping, Process, version},
     sample::ProcessChange,
 };
 
-use super::{readings::Readings, session::monotonic_ns, without_table::WithoutTable};
+use super::{module_tables::ModuleTables, readings::Readings, session::monotonic_ns, without_table::WithoutTable};
 use crate::{
-    probe::{
-        programs::Maps,
-        tables::{UploadError, Uploaded},
-        value::Value,
-    },
+    probe::{programs::Maps, tables::UploadError, value::Value},
     recording::about::Losses,
     symbolize::HeldSources,
-    target::{self, ExecutableMapping, FileState, Modules, Scan},
-    unwind::{self, ModuleTable, Placements},
+    target::{ExecutableMapping, Modules, Scan},
 };
 
 /// Why a process's mappings could not be brought into the kernel.
@@ -48,32 +43,19 @@ pub enum ProcessError {
 pub struct Processes {
     modules: Modules,
     names: HeldSources,
-    placements: Placements,
-    uploaded: Uploaded,
-    /// How each module is unwound, by number.
-    unwinding: HashMap<u16, Unwinding>,
+    tables: ModuleTables,
     /// When which process is read.
     readings: Readings,
     /// Scans that saw new modules, with their processes.
     arrived: Vec<(u32, Scan)>,
     /// Mappings that did not fit: the most that a reading of each process left out.
     unfit: HashMap<u32, u64>,
+    /// The same of programs that are gone.
+    unfit_before: u64,
     /// Copies of mappings that the kernel got so far.
     copies: u32,
-    lost: Losses,
 }
 
-/// How a module is unwound.
-#[derive(Clone, Debug)]
-enum Unwinding {
-    /// By its table, which begins there.
-    Table(Arc<ModuleTable>, u32),
-    /// It is not.
-    Without(WithoutTable),
-}
-
-/// Tables that are built at once. Those for which the kernel has no room are not kept: a program may map any number of files.
-const TOGETHER: usize = 64;
 /// Of `bpf_map_update_elem`: the entry must exist (include/uapi/linux/bpf.h).
 const BPF_EXIST: u64 = 2;
 
@@ -83,14 +65,12 @@ impl Processes {
         Self {
             modules,
             names: HeldSources::default(),
-            placements: Placements::new(table_bytes),
-            uploaded: Uploaded::default(),
-            unwinding: HashMap::new(),
+            tables: ModuleTables::new(table_bytes),
             readings: Readings::default(),
             arrived: Vec::new(),
             unfit: HashMap::new(),
             copies: 0,
-            lost: Losses::default(),
+            unfit_before: 0,
         }
     }
 
@@ -173,8 +153,8 @@ impl Processes {
             Err(error) => return Err(error.into()),
         };
         let scan = self.scan(process)?;
-        let unchanged = self.build_tables(&scan);
-        self.uploaded.upload(maps, &mut self.placements)?;
+        let unchanged = self.tables.build(&self.modules, &scan);
+        self.tables.upload(maps)?;
         let (value, unfit) = self.process_value(process, &scan.mappings, changes);
         let most = self.unfit.entry(process).or_default();
         *most = (*most).max(unfit + scan.dropped + scan.unnumbered);
@@ -237,13 +217,8 @@ impl Processes {
 
     /// The modules, what names their code, those that have no table, and what was lost.
     pub fn finish(self, losses: &mut Losses) -> (Modules, HeldSources, HashMap<u16, WithoutTable>) {
-        losses.mappings += self.lost.mappings + self.unfit.values().sum::<u64>();
-        losses.tables += self.lost.tables;
-        let without = |(number, unwinding)| match unwinding {
-            Unwinding::Without(reason) => Some((number, reason)),
-            Unwinding::Table(..) => None,
-        };
-        (self.modules, self.names, self.unwinding.into_iter().filter_map(without).collect())
+        losses.mappings += self.unfit_before + self.unfit.values().sum::<u64>();
+        (self.modules, self.names, self.tables.finish(losses))
     }
 
     fn forget(&mut self, maps: &mut Maps, process: u32) {
@@ -257,44 +232,7 @@ impl Processes {
 
     /// The mappings of this program are counted: a process of the same number has others.
     fn count_unfit(&mut self, process: u32) {
-        self.lost.mappings += self.unfit.remove(&process).unwrap_or(0);
-    }
-
-    /// Builds the tables of modules that have none. False where a file changed meanwhile: its mappings are to be read again.
-    fn build_tables(&mut self, scan: &Scan) -> bool {
-        let mut new: Vec<u16> = scan.mappings.iter().map(|mapping| mapping.module).collect();
-        new.sort_unstable();
-        new.dedup();
-        new.retain(|number| !self.unwinding.contains_key(number));
-        let mut unchanged = true;
-        for new in new.chunks(TOGETHER) {
-            let opened = |&number: &u16| {
-                let module = self.modules.get(number)?;
-                Some((number, (module.state()?, module.file()?)))
-            };
-            let (numbers, files): (Vec<u16>, Vec<_>) = new.iter().filter_map(opened).unzip();
-            let tables = unwind::build(&files);
-            for (number, (state, file)) in numbers.into_iter().zip(&files) {
-                let unwinding = match tables.get(state) {
-                    // The table may be that of contents which came after those that the module stands for.
-                    _ if !FileState::of(file).is_ok_and(|now| now == *state) => {
-                        unchanged = false;
-                        Unwinding::Without(WithoutTable::Changed)
-                    }
-                    Some(Ok(table)) => match self.placements.place(*state, table) {
-                        Ok(page_table) => Unwinding::Table(Arc::clone(table), page_table),
-                        Err(error) => {
-                            self.lost.tables += 1;
-                            Unwinding::Without(WithoutTable::NoRoom(error))
-                        }
-                    },
-                    Some(Err(error)) => Unwinding::Without(WithoutTable::NotBuilt(Arc::clone(error))),
-                    None => continue,
-                };
-                self.unwinding.insert(number, unwinding);
-            }
-        }
-        unchanged
+        self.unfit_before += self.unfit.remove(&process).unwrap_or(0);
     }
 
     /// The kernel's view of the mappings, and how many did not fit.
@@ -315,7 +253,7 @@ impl Processes {
             removals: changes.removals,
             mappings: [none; MAX_MAPPINGS],
         }));
-        let mut mappings: Vec<Mapping> = executable.iter().flat_map(|mapping| self.pieces(mapping)).collect();
+        let mut mappings: Vec<Mapping> = executable.iter().flat_map(|mapping| self.tables.pieces(mapping)).collect();
         let unfit = mappings.len().saturating_sub(MAX_MAPPINGS);
         if unfit > 0 {
             // Modules are worth more than JIT code, of which there may be any number of pieces.
@@ -328,81 +266,5 @@ impl Processes {
             *to = from;
         }
         (value, unfit as u64)
-    }
-
-    /// A mapping, cut where the way of unwinding changes.
-    fn pieces(&self, mapping: &ExecutableMapping) -> Vec<Mapping> {
-        let whole = Mapping {
-            start: mapping.start,
-            end: mapping.end,
-            bias: mapping.bias,
-            page_table: 0,
-            module: mapping.module,
-            kind: MappingKind::NoTable as u8,
-            padding: 0,
-        };
-        match (mapping.kind, self.unwinding.get(&mapping.module)) {
-            // The kernel's trampoline for return probes: the walk knows it by being in no mapping.
-            (target::MappingKind::Uprobes, _) => Vec::new(),
-            (target::MappingKind::Anonymous, _) => {
-                vec![Mapping { kind: MappingKind::FramePointer as u8, ..whole }]
-            }
-            (_, Some(Unwinding::Table(table, page_table))) => {
-                let elf = mapping.start.wrapping_sub(mapping.bias)..mapping.end.wrapping_sub(mapping.bias);
-                let piece = |(range, kind): (std::ops::Range<u64>, MappingKind)| Mapping {
-                    start: range.start.wrapping_add(mapping.bias),
-                    end: range.end.wrapping_add(mapping.bias),
-                    page_table: *page_table,
-                    kind: kind as u8,
-                    ..whole
-                };
-                table.pieces(elf).into_iter().map(piece).collect()
-            }
-            _ => vec![whole],
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        fs::File,
-        io::Read as _,
-        process::{Command, Stdio},
-        time::SystemTime,
-    };
-
-    use super::*;
-
-    #[test]
-    fn a_file_that_changes_before_its_table_is_built_is_read_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let copy = directory.path().join("shell");
-        // By another process: a program cannot be run while a child of another test holds it open for writing.
-        assert!(Command::new("cp").arg("/bin/sh").arg(&copy).status().unwrap().success());
-        let mut shell = Command::new(&copy);
-        let shell = shell.args(["-c", "echo up; read line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = shell.spawn().unwrap();
-        // From here on its mappings stay as they are.
-        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
-        let mut processes = Processes::new(Modules::new(), 1 << 20);
-        let table_of_copy = |processes: &mut Processes| {
-            let scan = processes.scan(child.id()).unwrap();
-            let is_copy = |module: &&target::Module| module.path.ends_with("/shell");
-            let number = processes.modules().iter().filter(is_copy).last().unwrap().number;
-            if !processes.unwinding.contains_key(&number) {
-                File::open(&copy).unwrap().set_modified(SystemTime::now()).unwrap();
-            }
-            let is_unchanged = processes.build_tables(&scan);
-            (number, is_unchanged, processes.unwinding.get(&number).cloned())
-        };
-        let (first, is_unchanged, table) = table_of_copy(&mut processes);
-        assert!(!is_unchanged && matches!(table, Some(Unwinding::Without(WithoutTable::Changed))), "{table:?}");
-        let scan = processes.scan(child.id()).unwrap();
-        assert!(processes.build_tables(&scan));
-        let (second, is_unchanged, table) = table_of_copy(&mut processes);
-        assert!(second != first && is_unchanged && matches!(table, Some(Unwinding::Table(..))), "{table:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }
