@@ -188,8 +188,10 @@ fn all_hits_are_in_the_cost() {
     let cost = recording.cost.expect("the cost is known");
     println!("{calls} calls, {cost:?}");
     assert!(cost.hits > calls * 3 / 2, "the program releases most of its blocks");
-    let slowdown = cost.target_cpu_ns as f64 / cost.target_cpu_ns.saturating_sub(cost.spent_ns).max(1) as f64;
-    assert!((cost.slowdown_in_windows / slowdown - 1.0).abs() < 0.1, "{slowdown}");
+    // Nearly all of its time is lost, so that the slowdown itself may be any large number.
+    let spent = cost.spent_ns as f64 / cost.target_cpu_ns as f64;
+    let said = 1.0 - 1.0 / cost.slowdown_in_windows;
+    assert!((said - spent).abs() < 0.02, "{said} of its time, {spent} by all hits");
 }
 
 /// Nothing in a Go program releases its blocks.

@@ -46,8 +46,8 @@ fn kill_while_it_runs(arguments: &[&str]) {
     let path = Build::new(Compiler::Gcc, "dl_loop.c", &["-O2"]).compile();
     let plugin = Build::new(Compiler::Gcc, "plugin.c", &["-O2", "-fPIC", "-shared", "-DFRAME=200"]).compile();
     let plugin = plugin.to_string_lossy();
-    // Allocates for 300 ms once it is let go: while its code is put back.
-    let mut program = Program::start(&path, &[&plugin, &plugin, "1", "300"], None);
+    // Allocates for a second once it is let go: while its code is put back.
+    let mut program = Program::start(&path, &[&plugin, &plugin, "1", "1", "300"], None);
     let code = Code::of(program.pid());
     assert_eq!(code.changed(), 0, "something else has changed the code: is another tracer at work?");
 

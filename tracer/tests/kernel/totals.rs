@@ -15,23 +15,37 @@ use crate::{
 const PROGRAM: Build = Build::new(Compiler::Gcc, "paced.c", &["-O1", "-static"]);
 /// What is allowed where nobody says otherwise: 2 %.
 const BUDGET: f64 = 0.02;
-/// CPU time between two calls: 600,000 to 1,200,000 calls a CPU second.
-const NANOSECONDS: &str = "1200";
-/// Some seconds of work, and tens of windows.
-const CALLS: &str = "6000000";
 const RECORDINGS: usize = 8;
 /// Of which this many may miss the truth: fewer than one in 3,000 such tests does so by chance where each holds it in 95 %.
 const MISSED: usize = 3;
-/// Lower bounds alone say that the machine was too busy to tell what a hit costs: where it is all the time, most of them do.
-const BOUNDED: usize = 6;
+/// Of which this many may give lower bounds alone where hits are rare: the machine stood still for a while.
+const BOUNDED: usize = 2;
 
+/// 600,000 to 1,200,000 calls a CPU second: what a hit costs is all that matters. Where that cannot be told, because the machine is busy,
+/// only lower bounds are given, and those hold.
 #[test]
 fn a_million_calls_a_second_lie_in_the_intervals_of_their_totals() {
     let Some(_guard) = alone() else { return };
+    let (missed, _) = recorded("1200", "6000000");
+    assert!(missed <= MISSED, "{missed} of {RECORDINGS} intervals miss the truth");
+}
+
+/// 60,000 to 120,000: even hits that are three times as dear as usual slow the program little.
+#[test]
+fn totals_of_fewer_calls_have_two_ends() {
+    let Some(_guard) = alone() else { return };
+    let (missed, bounded) = recorded("12000", "400000");
+    assert!(missed <= MISSED, "{missed} of {RECORDINGS} intervals miss the truth");
+    assert!(bounded <= BOUNDED, "{bounded} of {RECORDINGS} have lower bounds only");
+}
+
+/// Records the program again and again; `nanoseconds`: CPU time between two calls. Some seconds of work, and tens of windows each. How often
+/// the totals missed what it counted, and how often they were lower bounds only.
+fn recorded(nanoseconds: &str, calls: &str) -> (usize, usize) {
     let program = PROGRAM.compile();
     let (mut missed, mut bounded) = (0, 0);
     for _ in 0..RECORDINGS {
-        let mut program = Program::start(&program, &[NANOSECONDS, CALLS], None);
+        let mut program = Program::start(&program, &[nanoseconds, calls], None);
         let wanted = Request { max_overhead: Some(BUDGET), ..request(IntervalSetting::Fixed(64 << 10)) };
         let (raw, said) = record(program.pid(), wanted, || {
             program.go();
@@ -55,6 +69,5 @@ fn a_million_calls_a_second_lie_in_the_intervals_of_their_totals() {
         missed += usize::from(!held);
     }
     println!("{missed} of {RECORDINGS} missed, {bounded} with lower bounds only");
-    assert!(missed <= MISSED, "{missed} of {RECORDINGS} intervals miss the truth");
-    assert!(bounded <= BOUNDED, "{bounded} of {RECORDINGS} have lower bounds only");
+    (missed, bounded)
 }
