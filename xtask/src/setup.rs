@@ -28,6 +28,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if options.kernels {
         needed.extend(packages::for_kernels());
     }
-    packages::install(&needed)?;
-    CargoFuzz::install()
+    // It needs none of the packages, and can be had where those cannot.
+    CargoFuzz::install()?;
+    packages::install(&needed)
 }

@@ -59,8 +59,8 @@ pub fn check(recordings: [&Recording; 2], names: [&str; 2]) -> anyhow::Result<Ve
         ));
     }
     for (recording, name) in recordings.into_iter().zip(names) {
-        let (lost, kept) = (recording.about.losses.samples() as f64, recording.samples.len() as f64);
-        if lost > NOTABLE_LOSS * (lost + kept) {
+        let lost = recording.about.losses.samples();
+        if lost as f64 > NOTABLE_LOSS * recording.taken() as f64 {
             notes.push(format!("{name} has lost {lost} samples: if they came in bursts, shares are off"));
         }
     }

@@ -12,9 +12,8 @@ pub fn within(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String
 
 /// Understands a process id.
 pub fn process_id(text: &str) -> Result<u32, String> {
-    within(1..=i32::MAX.unsigned_abs())(text).map_err(|_| {
-        "a process id is a number, such as 1234; `pidof NAME` says that of a program, --comm takes names".to_owned()
-    })
+    within(1..=i32::MAX.unsigned_abs())(text)
+        .map_err(|_| "a process id is a number, such as 1234; `pidof NAME` says that of a program".to_owned())
 }
 
 #[cfg(test)]

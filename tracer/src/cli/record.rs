@@ -54,7 +54,7 @@ pub struct Settings {
 /// Records and writes.
 ///
 /// # Errors
-/// For people, each with what to do about it. Nothing is recorded then, or everything recorded was written before.
+/// For people, each with what to do about it. Files that were written are named.
 pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     let Settings { scope, functions, request, outputs, show, beside, force, quiet, verbose } = settings;
     let stages = Stages::new(verbose);
@@ -71,7 +71,8 @@ pub fn run(settings: Settings) -> anyhow::Result<Outcome> {
     if let Some(allocations) = &beside {
         let of_allocations = Profile::with_options(allocations, &show);
         let side = |recording, profile| Side { recording, profile };
-        let join = Join::new(side(&recording, &profile), side(allocations, &of_allocations))?;
+        let join = Join::new(side(&recording, &profile), side(allocations, &of_allocations));
+        let join = join.inspect_err(|_| name_files(&written))?;
         output::join::text(&join, &mut std::io::stderr().lock())?;
     }
     for (path, error) in written.iter().filter_map(|w| Some((w.destination.path()?, w.not_owned.as_ref()?))) {
@@ -209,9 +210,7 @@ fn write(
         match stages.time(stage, || output::render(recording, profile, vec![output])) {
             Ok(one) => written.extend(one),
             Err(error) => {
-                for path in written.iter().filter_map(|written| written.destination.path()) {
-                    eprintln!("wrote {}", path.display());
-                }
+                name_files(&written);
                 return Err(error.into());
             }
         }
@@ -223,16 +222,24 @@ fn write(
     Ok(written)
 }
 
+/// Says what was written before something failed.
+fn name_files(written: &[Written]) {
+    for path in written.iter().filter_map(|written| written.destination.path()) {
+        eprintln!("wrote {}", path.display());
+    }
+}
+
 /// Losses above 1 % of the samples taken, or an end before the time that was asked for, make a result incomplete. The summary
 /// names both.
 fn outcome(recording: &Recording, duration: Option<Duration>) -> Outcome {
     let about = &recording.about;
-    let lost = about.losses.samples();
-    let taken = (recording.samples.len() as u64).saturating_add(about.thinned).saturating_add(lost);
-    let too_many = lost > taken / 100;
-    let died = about.ended == Ended::TargetExited && duration.is_some();
-    let early = matches!(about.ended, Ended::Budget | Ended::ProbesGone | Ended::MainThreadEnded | Ended::Failed);
-    if too_many || died || early { Outcome::Incomplete } else { Outcome::Done }
+    let too_many = about.losses.samples() > recording.taken() / 100;
+    let early = match about.ended {
+        Ended::Duration | Ended::Interrupted => false,
+        Ended::TargetExited => duration.is_some(),
+        Ended::Budget | Ended::ProbesGone | Ended::MainThreadEnded | Ended::Failed => true,
+    };
+    if too_many || early { Outcome::Incomplete } else { Outcome::Done }
 }
 
 /// Resolves on SIGINT or SIGTERM. Both are caught from the moment this returns.
@@ -270,6 +277,7 @@ mod tests {
             (100, 0, 0, Ended::TargetExited, LENGTH, Outcome::Incomplete),
             (100, 0, 0, Ended::Budget, LENGTH, Outcome::Incomplete),
             (100, 0, 0, Ended::ProbesGone, None, Outcome::Incomplete),
+            (100, 0, 0, Ended::MainThreadEnded, None, Outcome::Incomplete),
             (100, 0, 0, Ended::Failed, None, Outcome::Incomplete),
             // Of 100 samples that were taken, one is not more than 1 %, and two are.
             (99, 0, 1, Ended::Duration, LENGTH, Outcome::Done),

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 
-use super::failure::{self, one_line};
+use super::failure::one_line;
 use crate::{
     doctor::{
         KernelFacts,
@@ -37,7 +37,7 @@ fn explained(error: SessionError, kernel: &KernelFacts, event: Option<KernelEven
         Some((Check { about, hint, .. }, reason)) => {
             anyhow!("it cannot be recorded here without {about}: {}; {hint}", one_line(reason))
         }
-        None => anyhow!(failure::describe(&error.into())),
+        None => error.into(),
     }
 }
 

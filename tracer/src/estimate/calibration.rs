@@ -277,9 +277,7 @@ fn add(sum: &mut [f64; 2], other: [f64; 2], factor: f64) {
 /// The CPU time that the kernel accounted for, and the ticks that were taken of it.
 fn accounted(recording: &Recording) -> Option<Exact> {
     let bytes = recording.about.cpu.as_ref()?.accounted_ns?;
-    let not_kept = recording.about.thinned.saturating_add(recording.about.losses.samples());
-    let calls = (recording.samples.len() as u64).saturating_add(not_kept);
-    Some(Exact { calls, bytes })
+    Some(Exact { calls: recording.taken(), bytes })
 }
 
 #[cfg(test)]

@@ -39,6 +39,12 @@ impl Recording {
     pub fn seconds(&self) -> f64 {
         self.about.duration_ns.max(1) as f64 / 1e9
     }
+
+    /// Samples that were taken: those that it has, those that were thinned out, and those that were lost.
+    pub fn taken(&self) -> u64 {
+        let Self { about, samples, .. } = self;
+        (samples.len() as u64).saturating_add(about.thinned).saturating_add(about.losses.samples())
+    }
 }
 
 /// A mapped ELF file.

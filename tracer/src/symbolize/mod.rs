@@ -92,7 +92,7 @@ pub fn symbolize(frames: &Frames, modules: &Modules, sources: &HeldSources, sett
     for (process, indices) in &by_process {
         let source = sources.of_process(*process).ok_or(PerfMapProblem::NotHeld);
         let map = source.and_then(|source| match left {
-            0 => Err(PerfMapProblem::TooLarge),
+            0 => Err(PerfMapProblem::TooMany),
             _ => PerfMap::read(&source.root, source.namespace_pid, source.uid),
         });
         left = left.saturating_sub(map.as_ref().map_or(0, PerfMap::size));

@@ -29,6 +29,8 @@ pub enum PerfMapProblem {
     ForeignOwner,
     /// Beyond 256 MiB.
     TooLarge,
+    /// Those of other processes were as large together as may be read.
+    TooMany,
 }
 
 impl PerfMapProblem {
@@ -39,7 +41,7 @@ impl PerfMapProblem {
                 "let the program write one: node --perf-basic-prof, jcmd PID Compiler.perfmap (Java), DOTNET_PerfMapEnabled=1"
             }
             Self::NotReadable | Self::ForeignOwner => "remove the file and restart the process",
-            Self::TooLarge | Self::NotHeld => "",
+            Self::TooLarge | Self::TooMany | Self::NotHeld => "",
         }
     }
 }
@@ -52,6 +54,7 @@ impl fmt::Display for PerfMapProblem {
             Self::NotReadable => "the perf map is not a readable regular file",
             Self::ForeignOwner => "the perf map belongs to another user",
             Self::TooLarge => "the perf map is too large",
+            Self::TooMany => "the perf map was not read: those of other processes are too large",
         })
     }
 }

@@ -54,11 +54,14 @@ impl HeldSources {
         if scan.new_modules.is_empty() && !has_run_time_code() {
             return;
         }
-        if self.renewed.remove(&process) || !self.processes.contains_key(&process) {
-            // One that has ended meanwhile has no names.
-            if let Some(sources) = Process::open(process).ok().and_then(|process| NameSources::new(&process).ok()) {
-                self.hold(process, sources);
-            }
+        if self.renewed.remove(&process) {
+            // No names are better than those of another process that had its number.
+            self.processes.remove(&process);
+        }
+        if !self.processes.contains_key(&process)
+            && let Some(sources) = Process::open(process).ok().and_then(|process| NameSources::new(&process).ok())
+        {
+            self.hold(process, sources);
         }
         let Some(sources) = self.processes.get(&process) else { return };
         self.modules.extend(scan.new_modules.iter().map(|&module| (module, Arc::clone(&sources.root))));
@@ -162,6 +165,6 @@ mod tests {
         child.wait().unwrap();
         held.renewed(child.id());
         held.scanned(child.id(), &Scan { new_modules: vec![8], ..Scan::default() });
-        assert!(held.renewed.is_empty());
+        assert!(held.of_process(child.id()).is_none() && held.of_module(8).is_none());
     }
 }

@@ -184,7 +184,8 @@ mod tests {
     fn starts_a_child_and_waits() {
         let directory = tempfile::tempdir().unwrap();
         let child = start("exec sleep 1000", directory.path());
-        eprintln!("child {}", child.pid());
+        // libtest may have begun a line.
+        eprintln!("\nchild {}", child.pid());
         loop {
             thread::park();
         }
@@ -197,9 +198,11 @@ mod tests {
         let mut ours = Command::new(std::env::current_exe().unwrap());
         ours.args(["--exact", &name, "--ignored", "--nocapture"]);
         let mut parent = Background::start(&mut ours, &directory.path().join("log")).unwrap();
+        let start = Instant::now();
         let child: u32 = loop {
             parent.expect_running().unwrap();
             let output = parent.output().unwrap();
+            assert!(start.elapsed() < PATIENCE, "{output}");
             let said = output.split_inclusive('\n').find_map(|line| line.strip_prefix("child ")?.strip_suffix('\n'));
             if let Some(pid) = said {
                 break pid.parse().unwrap();

@@ -43,8 +43,8 @@ fn parts(line: &str) -> anyhow::Result<(&str, u64)> {
 /// `NAME (AMOUNT…)`. Names alone are not looked for: the picture's script has words of its own.
 pub fn is_drawn(svg: &str, path: &str) -> bool {
     let titles = svg.split("<title>").skip(1).filter_map(|rest| rest.split_once("</title>"));
-    let frames = titles.filter_map(|(title, _)| title.rsplit_once(" ("));
-    frames.into_iter().any(|(name, amount)| is_function(&unescaped(name), path) && is_some(amount))
+    let mut frames = titles.filter_map(|(title, _)| title.rsplit_once(" ("));
+    frames.any(|(name, amount)| is_function(&unescaped(name), path) && is_some(amount))
 }
 
 /// Whether an amount such as `5.18 [2.13 to 121.10] KiB, 0.04 %` is more than nothing.
